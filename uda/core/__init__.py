@@ -1,0 +1,1 @@
+"""F0: what every floor above stands on; imports no torch."""

@@ -1,0 +1,58 @@
+"""Settings that every trained method shares: optimiser, schedule, averaged weights. No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from uda.core.config import Config
+
+
+class OptimizerConfig(Config):
+    """One player's optimiser."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    """Adam, AdamW or SGD."""
+    lr: float = Field(default=1e-4, gt=0)
+    """Base learning rate; parameter groups may multiply it."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's and AdamW's moment decay."""
+    momentum: float = Field(default=0.9, ge=0)
+    """SGD's momentum."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """L2 penalty (Adam, SGD) or decoupled decay (AdamW)."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest gradient norm of the player's parameters; None clips nothing."""
+
+
+class ScheduleConfig(Config):
+    """The learning rate's factor as a function of progress in [0, 1]."""
+
+    name: Literal["constant", "poly", "linear_tail", "step"] = "poly"
+    """`poly`: (1 - p)^power. `linear_tail`: 1, then linearly to 0. `step`: gamma^floor(p / step)."""
+    power: float = Field(default=0.9, ge=0)
+    """Exponent of `poly`."""
+    constant: float = Field(default=0.5, ge=0, le=1)
+    """Part of the run at factor 1 before `linear_tail` falls."""
+    step: float = Field(default=0.1, gt=0)
+    """Part of the run between two drops of `step`."""
+    gamma: float = Field(default=0.5, gt=0)
+    """Factor of each drop of `step`."""
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the run in which the factor rises linearly from 0 to the schedule's own."""
+    span: float = Field(default=1.0, ge=1)
+    """The schedule spans this many times the run: public recipes stop early (poly over 250k, stopped at 120k)."""
+
+    def factor(self, progress: float) -> float:
+        """The factor at `progress` in [0, 1] (images seen over images in all)."""
+        return min(1.0, progress / self.warmup if self.warmup else 1.0) * self._shape(progress / self.span)
+
+    def _shape(self, position: float) -> float:
+        if self.name == "poly":
+            return float((1 - min(position, 1.0)) ** self.power)
+        if self.name == "linear_tail":
+            return min(1.0, max(0.0, (1 - position) / max(1 - self.constant, 1e-12)))
+        if self.name == "step":
+            return float(self.gamma ** int(position / self.step))
+        return 1.0

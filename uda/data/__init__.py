@@ -1,0 +1,1 @@
+"""F1: from files on disk to batches of tensors."""

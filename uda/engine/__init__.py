@@ -1,0 +1,1 @@
+"""F3: the training loop and what it stands on."""

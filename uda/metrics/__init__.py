@@ -1,0 +1,1 @@
+"""F1: what is measured."""

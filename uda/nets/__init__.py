@@ -1,0 +1,1 @@
+"""F1: networks as building blocks; each says its parameter count and shapes."""

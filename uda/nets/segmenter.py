@@ -1,0 +1,94 @@
+"""The one place where image frames meet: a segmentation network that takes images in the library's frame.
+
+The library's frame is RGB in [-1, 1]. Pretrained networks want another one; `SegmenterNetwork` converts, runs the body,
+and brings logits back to the images' size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+FRAMES: Mapping[str, tuple[bool, float, tuple[float, float, float], tuple[float, float, float]]] = {
+    # name: (BGR order, scale of 1.0, mean, std)
+    "imagenet": (False, 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # AdaptSegNet and BDL: BGR in 0..255 minus the mean of Caffe's ImageNet, no std.
+    "caffe_bgr": (True, 255.0, (104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0)),
+    "unit": (False, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
+
+def to_frame(images_BCHW: Tensor, frame: str) -> Tensor:
+    """Images from RGB in [-1, 1] to a network's frame.
+
+    Args:
+        images_BCHW: RGB in [-1, 1].
+        frame: a key of `FRAMES`.
+    """
+    bgr, scale, mean, std = FRAMES[frame]
+    images = (images_BCHW + 1) * (scale / 2)
+    if bgr:
+        images = images.flip(1)
+    mean_C11, std_C11 = (images.new_tensor(value).view(3, 1, 1) for value in (mean, std))
+    return (images - mean_C11) / std_C11
+
+
+class SegmenterNetwork(nn.Module):
+    """A body in its own frame behind the library's frame.
+
+    Args:
+        body: images in `frame` -> {"main": logits at any stride, "aux": ...}.
+        frame: a key of `FRAMES`.
+        norm: BatchNorm policy, see `SegmenterConfigBase.norm`.
+        align_corners: of the bilinear upsampling (the recipes' networks: True).
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        *,
+        frame: str,
+        norm: Literal["frozen_affine", "frozen", "trained"] = "trained",
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        self.body, self.frame, self.norm, self.align_corners = body, frame, norm, align_corners
+        if norm != "trained":
+            for layer in self._norms():
+                for parameter in layer.parameters(recurse=False):
+                    parameter.requires_grad_(False)
+
+    def _norms(self) -> list[_BatchNorm]:
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
+
+    def train(self, mode: bool = True) -> SegmenterNetwork:
+        """Switch between training and evaluation, keeping frozen BatchNorm frozen."""
+        super().train(mode)
+        if self.norm == "frozen":
+            for layer in self._norms():
+                layer.eval()
+        return self
+
+    def levels(self, images_BCHW: Tensor) -> dict[str, Tensor]:
+        """Logits of every head, {"main": logits_BNHW, ...}, float32 at the images' size."""
+        size = images_BCHW.shape[-2:]
+        raw = cast(dict[str, Tensor], self.body(to_frame(images_BCHW, self.frame)))
+        return {
+            name: logits.float()
+            if logits.shape[-2:] == size
+            else F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=self.align_corners)
+            for name, logits in raw.items()
+        }
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Main logits_BNHW, float32 at the images' size."""
+        return self.levels(images_BCHW)["main"]
+
+
+def as_guide(network: SegmenterNetwork) -> SegmenterNetwork:
+    """The network frozen and in eval mode: gradients pass through it to the images, never into it."""
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,1 @@
+"""F2: pseudo-label strategies, one method a file (contract: `base`)."""

@@ -1,0 +1,1 @@
+"""F2: segmentation networks, one method a file (contract: `base`)."""

@@ -1,0 +1,64 @@
+"""The contract of a segmenter, and how one is kept on disk.
+
+A segmenter file defines `class NAMEConfig(SegmenterConfigBase)` and `class NAME(AbstractSegmenter)` with
+`Config = NAMEConfig`; importable without torch. `tests/contracts/test_segmenters.py` picks it up by itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from uda.core.config import MethodConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from uda.nets.segmenter import SegmenterNetwork
+
+NormPolicy = Literal["frozen_affine", "frozen", "trained"]
+FrameName = Literal["imagenet", "caffe_bgr", "unit"]
+
+
+class SegmenterConfigBase(MethodConfig):
+    """What every segmenter's settings hold beside its own."""
+
+    frame: FrameName = "imagenet"
+    """Image frame that the network expects: ImageNet RGB mean and std, BGR minus Caffe's mean, or [-1, 1] as it is."""
+    norm: NormPolicy = "trained"
+    """BatchNorm: `trained`; `frozen_affine`: affine fixed, batch statistics used and running ones updated (public
+    UDA code); `frozen`: affine fixed and running statistics used."""
+    pretrained: Path | None = None
+    """Encoder weights (.pth/.pt state dict or .safetensors), loaded by key; None starts from random weights."""
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning-rate multiplier and a weight decay (None: the optimiser's own)."""
+
+    parameters: list[nn.Parameter]
+    lr_multiplier: float = 1.0
+    weight_decay: float | None = None
+
+
+class AbstractSegmenter(ABC):
+    """A segmentation network with its recipe's parameter groups.
+
+    `network` is an `uda.nets.segmenter.SegmenterNetwork`: images_BCHW in [-1, 1] -> logits_BNHW at the images' size;
+    `network.levels(images)` gives `{"main": ..., "aux": ...}` where the method has several heads.
+    """
+
+    Config: ClassVar[type[SegmenterConfigBase]]
+    size_multiple: ClassVar[int] = 1
+    config: Any
+    network: SegmenterNetwork
+
+    @abstractmethod
+    def __init__(self, config: Any, num_classes: int) -> None:
+        """Build the network and load `config.pretrained` where given."""
+
+    @abstractmethod
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """All parameters that are trained, each exactly once."""

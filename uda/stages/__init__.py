@@ -1,0 +1,1 @@
+"""F4: one verb a file; each reads and writes manifests."""

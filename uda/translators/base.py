@@ -1,0 +1,132 @@
+"""The contract of a translator: the file a newcomer writes.
+
+A translator file defines `class NAMEConfig(MethodConfig)` and `class NAME(AbstractTranslator)` with
+`Config = NAMEConfig`. It must be importable without torch (use `lazy_import` for torch and `uda.nets`), so that
+configurations can be read and checked in an instant. `tests/contracts/test_translators.py` picks it up by itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from uda.core.config import MethodConfig
+from uda.core.training import OptimizerConfig, ScheduleConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+
+Needs = Literal["nothing", "unpaired", "target_maps", "pairs", "few_pairs"]
+Direction = Literal["source_to_target", "target_to_source"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a translator is built for.
+
+    Attributes:
+        num_classes: classes of the label space.
+        guide: images_BCHW in [-1, 1] -> logits_BNHW at the images' size; a frozen segmenter in eval mode through
+            which gradients pass to the images. Never part of the translator's state. None where there is none.
+    """
+
+    num_classes: int
+    guide: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translated batch: images_BCHW in [-1, 1] at the input's size, labels_BHW carried along where known."""
+
+    images_BCHW: Tensor
+    labels_BHW: Tensor | None = None
+
+
+class TranslatorConfigBase(MethodConfig):
+    """What every fitted translator's settings hold beside its own: optimisers by player, schedule, weights."""
+
+    optimizers: Mapping[str, OptimizerConfig] = {}
+    """One optimiser for each player."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Learning rate over the run, for all players."""
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Weight of each loss term by name; 0 switches a term off. Empty for a method without players."""
+        weights = getattr(self, "weights", None)
+        return {} if weights is None else dict(weights)
+
+
+class AbstractTranslator(ABC):
+    """Turns source images (or label maps) into target-looking images.
+
+    Class attributes:
+        Config: settings class, a `TranslatorConfigBase`.
+        needs: what it is fitted on.
+        translates: "image" or "label": what of the source it reads when rendering.
+        size_multiple: image height and width must be divisible by this.
+        directions: which ways it renders.
+    """
+
+    Config: ClassVar[type[TranslatorConfigBase]]
+    needs: ClassVar[Needs]
+    translates: ClassVar[Literal["image", "label"]] = "image"
+    size_multiple: ClassVar[int] = 1
+    directions: ClassVar[tuple[Direction, ...]] = ("source_to_target",)
+    requires_guide: bool = False
+    """Whether this instance, as configured, cannot work without a guide."""
+
+    config: Any
+    networks: Mapping[str, nn.Module]
+    """All networks by name, averaged copies too; the guide is none of them."""
+
+    @abstractmethod
+    def __init__(self, config: Any, setting: Setting) -> None:
+        """Build the networks.
+
+        Raises:
+            ConfigError: the setting lacks what the configuration asks for (a guide, say).
+        """
+
+    @abstractmethod
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters of each player, in update order; empty for a method that is not fitted."""
+
+    @abstractmethod
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Unweighted scalar terms of one player's turn.
+
+        Fakes made in an earlier turn of this iteration are kept in `context.made` and used again. Terms whose weight
+        is 0 need not be computed; all names returned are keys of `config.term_weights`.
+        """
+
+    @abstractmethod
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Render a batch; random only through `generator`. Called without gradients, in eval mode."""
+
+    def after_step(self, context: Context) -> None:
+        """Called after all players' turns (averaged weights, lazy regulariser phases). Nothing by default."""
+        return
+
+    def finalize(self, batches: Iterable[Batch]) -> None:
+        """Called once after fitting, before rendering (BatchNorm re-estimation). Nothing by default."""
+        return
+
+    def swap_guidance(self, batch: Batch) -> Translation | None:
+        """Each source image translated with the guidance of its neighbour in the batch; None where unguided."""
+        return None
+
+    def extra_state(self) -> dict[str, Any]:
+        """State that is not in `networks` (image buffers, counters): tensors and plain values only."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `extra_state` gave."""
+        return
