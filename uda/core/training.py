@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from uda.core.config import Config
+from uda.core.config import Config, Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning-rate multiplier and a weight decay (None: the optimiser's own)."""
+
+    parameters: Sequence[nn.Parameter]
+    lr_multiplier: float = 1.0
+    weight_decay: float | None = None
 
 
 class OptimizerConfig(Config):
@@ -56,3 +70,29 @@ class ScheduleConfig(Config):
         if self.name == "step":
             return float(self.gamma ** int(position / self.step))
         return 1.0
+
+
+class RuntimeConfig(Config):
+    """How a stage runs on this machine; of these only the precision is part of what comes out."""
+
+    runtime_only = frozenset({"device", "workers", "checkpoint_seconds", "tensorboard"})
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    precision: Precision = "auto"
+    """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware multiplies it."""
+    workers: int = 0
+    """Processes that read and augment images; 0 reads in the training process."""
+    checkpoint_seconds: float = 120.0
+    """A checkpoint at least this often."""
+    tensorboard: bool = False
+    """Write TensorBoard event files below the stage directory (`tensorboard/`)."""
+
+
+class FitConfig(Config):
+    """How long a fit is."""
+
+    images: int = Field(default=1000, ge=1)
+    """Images of one domain to see in all, over all processes."""
+    batch: int = Field(default=1, ge=1)
+    """Images of one domain in a step, over all processes."""

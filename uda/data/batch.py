@@ -12,9 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORE = 255
-"""Label value of pixels that count nowhere."""
-
 
 @dataclass(frozen=True)
 class Batch:

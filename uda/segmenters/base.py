@@ -7,15 +7,13 @@ A segmenter file defines `class NAMEConfig(SegmenterConfigBase)` and `class NAME
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from uda.core.config import MethodConfig
+from uda.core.training import ParameterGroup
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from uda.nets.segmenter import SegmenterNetwork
 
 NormPolicy = Literal["frozen_affine", "frozen", "trained"]
@@ -32,15 +30,6 @@ class SegmenterConfigBase(MethodConfig):
     UDA code); `frozen`: affine fixed and running statistics used."""
     pretrained: Path | None = None
     """Encoder weights (.pth/.pt state dict or .safetensors), loaded by key; None starts from random weights."""
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that share a learning-rate multiplier and a weight decay (None: the optimiser's own)."""
-
-    parameters: list[nn.Parameter]
-    lr_multiplier: float = 1.0
-    weight_decay: float | None = None
 
 
 class AbstractSegmenter(ABC):
@@ -62,3 +51,6 @@ class AbstractSegmenter(ABC):
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
         """All parameters that are trained, each exactly once."""
+
+
+__all__ = ["AbstractSegmenter", "FrameName", "NormPolicy", "ParameterGroup", "SegmenterConfigBase"]

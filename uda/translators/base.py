@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from uda.core.config import MethodConfig
+from pydantic import ValidationInfo, field_validator
+
+from uda.core.config import Config, MethodConfig
 from uda.core.training import OptimizerConfig, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -47,6 +49,19 @@ class Translation:
     labels_BHW: Tensor | None = None
 
 
+def merged_over(default: Any, given: Any) -> Any:
+    """A given (partial) mapping laid over a default setting or mapping of settings; anything else as it is.
+
+    Where `name` differs the default's other keys belong to something else and are dropped.
+    """
+    base = default.model_dump() if isinstance(default, Config) else default
+    if not isinstance(given, Mapping) or not isinstance(base, Mapping):
+        return given
+    if "name" in base and given.get("name", base["name"]) != base["name"]:
+        return given
+    return {**base, **{key: merged_over(base.get(key), value) for key, value in given.items()}}
+
+
 class TranslatorConfigBase(MethodConfig):
     """What every fitted translator's settings hold beside its own: optimisers by player, schedule, weights."""
 
@@ -54,6 +69,13 @@ class TranslatorConfigBase(MethodConfig):
     """One optimiser for each player."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate over the run, for all players."""
+
+    @field_validator("optimizers", "schedule", mode="before")
+    @classmethod
+    def _keep_defaults(cls, given: Any, info: ValidationInfo) -> Any:
+        """Lay what is given over the method's own default, so that setting a rate keeps the method's betas."""
+        field = cls.model_fields[str(info.field_name)]
+        return merged_over(field.get_default(call_default_factory=True), given)
 
     @property
     def term_weights(self) -> dict[str, float]:

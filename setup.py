@@ -1,0 +1,62 @@
+"""Packaging of `uda`: the library, and the folders of YAML files that ship with it."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+SHIPPED = ("configs", "pipelines", "data_manifests")
+
+# Every folder below a shipped one has to be named: setuptools maps packages, not trees.
+folders = sorted(
+    {path.parent.relative_to(ROOT) for name in SHIPPED for path in (ROOT / name).rglob("*") if path.is_file()}
+    | {Path(name) for name in SHIPPED}
+)
+shipped = {f"uda.{folder.as_posix().replace('/', '.')}": folder.as_posix() for folder in folders}
+
+setup(
+    name="uda",
+    version="0.1.0",
+    description="Unsupervised domain adaptation for semantic segmentation",
+    long_description=(ROOT / "README.md").read_text() if (ROOT / "README.md").is_file() else "",
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["uda", "uda.*"]), *shipped],
+    package_dir=shipped,
+    package_data={"": ["*.yaml", "*.csv", "*.j2"]},
+    entry_points={"console_scripts": ["uda=uda.cli:main"]},
+    install_requires=[
+        "accelerate>=1.0",  # devices, precision, processes
+        "click>=8.1",
+        "jinja2>=3.1",  # report
+        "kornia>=0.8",  # colour spaces and augmentation on the device
+        "matplotlib>=3.8",  # curves in the report
+        "numpy>=2.0",
+        "opencv-python-headless>=4.10",  # 16-bit multi-channel PNGs (SYNTHIA), drawing of mini-city
+        "pandas>=2.2",
+        "pillow>=10.3",  # palette PNGs, the recipes' antialiased bicubic
+        "pydantic>=2.9",
+        "pyyaml>=6.0",
+        "rich>=13.7",
+        "safetensors>=0.4.5",
+        "segmentation-models-pytorch>=0.4",
+        "tensorboard>=2.17",
+        "timm>=1.0",
+        "torch>=2.5",
+        "torchvision>=0.20",
+    ],
+    extras_require={
+        "test": [
+            "build>=1.2",  # the wheel test
+            "cityscapesscripts>=2.2",  # the official evaluation, to agree with
+            "hypothesis>=6.100",
+            "mypy>=1.13",
+            "pandas-stubs>=2.2",
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.8",
+            "setuptools>=77",
+            "types-PyYAML>=6.0",
+        ]
+    },
+)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.data import fakes
+from uda.core.errors import ConfigError, DataError
+from uda.core.resources import folder
+from uda.data.index import check_index, index_dataset
+from uda.data.label_space import load_space
+from uda.data.pairs import natural_key
+from uda.data.samples import read_samples, write_samples
+from uda.data.spec import DatasetSpec, load_spec
+
+SPACES = {"gta5": "cityscapes19", "synthia": "cityscapes19", "cityscapes": "cityscapes19", "camvid": "camvid11",
+          "idd_lite": "idd7"}  # fmt: skip
+
+
+def kinds(report):
+    return sorted((defect.kind, defect.file.name) for defect in report.defects)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_every_fake_data_set_is_found_whole(name, tmp_path: Path):
+    root = getattr(fakes, name)(tmp_path)
+    spec = load_spec(name)
+    seen = []
+    report = check_index(index_dataset(root, spec), spec, load_space(SPACES[name]), workers=2, progress=seen.append)
+    assert not report.defects
+    assert report.images == len(report.pairs) == {"gta5": 3, "synthia": 2}.get(name, 4)
+    assert seen == list(range(1, report.images + 1))
+    assert sum(report.pixels.values()) == report.images * fakes.SIZE[0] * fakes.SIZE[1]
+    rows = report.samples(name, tmp_path)
+    assert all(row.label is not None and row.label.is_file() for row in rows)
+    if name == "cityscapes":
+        assert [(row.split, row.group) for row in rows] == [("train", "aachen")] * 2 + [("val", "aachen")] * 2
+    if name == "camvid":
+        assert [row.group for row in rows] == ["0001TP", "0016E5"] * 2
+    write_samples(tmp_path / "out.csv", rows)
+    assert read_samples(tmp_path / "out.csv", check_files=True) == rows
+
+
+def test_counts_are_those_of_the_pixels(tmp_path: Path):
+    fakes.camvid(tmp_path, count=1, splits=["train"])
+    ids = np.zeros(fakes.SIZE, np.uint8)
+    ids[0, :7], ids[1, :5] = 3, 11
+    fakes.save(tmp_path / "trainannot/0001TP_000000.png", ids)
+    spec = load_spec("camvid")
+    for space in (None, load_space("camvid11")):
+        report = check_index(index_dataset(tmp_path, spec, "train"), spec, space)
+        assert {name: n for name, n in report.pixels.items() if n} == {"sky": 228, "road": 7, "ignored": 5}
+        assert report.occurrences["sky"] == 1 and report.occurrences["tree"] == 0
+    data = json.loads(json.dumps(report.to_dict()))
+    assert data["classes"][3] == {"class": "road", "pixels": 7, "share": 7 / 240, "images": 1}
+    assert data["sizes"] == [{"height": 12, "width": 20, "images": 1}]
+    assert data["usable"] == data["labelled"] == data["images"] == 1
+
+
+def test_each_defect_is_named_and_left_out(tmp_path: Path):
+    root = fakes.gta5(tmp_path, count=8)
+    (root / "labels/00001.png").unlink()
+    (root / "images/00002.png").unlink()
+    (root / "images/00003.png").write_bytes(b"no picture")
+    (root / "labels/00004.png").write_bytes((root / "labels/00004.png").read_bytes()[:60])
+    fakes.save_palette(root / "labels/00005.png", np.zeros((10, 20), np.uint8))
+    fakes.save_palette(root / "labels/00006.png", np.full(fakes.SIZE, 99, np.uint8))
+    fakes.save(root / "labels/00007.png", fakes.picture(fakes.SIZE, 0))
+    spec = load_spec("gta5")
+    report = check_index(index_dataset(root, spec), spec, load_space("cityscapes19"), workers=2)
+    assert kinds(report) == [
+        ("label without image", "00002.png"),
+        ("missing label", "00001.png"),
+        ("size mismatch", "00005.png"),
+        ("undeclared label values", "00006.png"),
+        ("undecodable image", "00003.png"),
+        ("unreadable label", "00004.png"),
+        ("unreadable label", "00007.png"),
+    ]
+    assert [pair.id for pair in report.pairs] == ["00008"]
+    assert report.images == 6
+    details = {defect.kind: defect.detail for defect in report.defects}
+    assert details["size mismatch"] == "label 10x20, image 12x20 (height x width)"
+    assert "99 (240 pixels); add them to `values` or `void` of" in details["undeclared label values"]
+    assert "gta5.yaml" in details["undeclared label values"]
+    assert report.to_dict()["defect_counts"]["unreadable label"] == 2
+
+
+def test_a_split_without_any_labels_is_no_defect_but_one_gap_is(tmp_path: Path):
+    spec = load_spec("cityscapes")
+    fakes.cityscapes(tmp_path, splits=["train"])
+    fakes.cityscapes(tmp_path, splits=["test"], labels=False)
+    index = index_dataset(tmp_path, spec)
+    assert index.unlabelled == ("test",)
+    report = check_index(index, spec)
+    assert not report.defects and "split 'test' has no labels" in report.notes
+    assert [row.label is None for row in report.samples("cityscapes", tmp_path)] == [False, False, True, True]
+    next(tmp_path.rglob("train/**/*_labelIds.png")).unlink()
+    assert kinds(check_index(index_dataset(tmp_path, spec, "train"), spec))[0][0] == "missing label"
+
+
+def test_a_spec_without_labels_leaves_the_column_empty(tmp_path: Path):
+    fakes.save(tmp_path / "frames/day/1.png", fakes.picture((5, 6), 0))
+    spec = DatasetSpec(name="drive", images=("frames/{id}.png",))
+    report = check_index(index_dataset(tmp_path, spec), spec)
+    assert [(pair.id, pair.label) for pair in report.pairs] == [("day/1", None)]
+    assert report.sizes == {(5, 6): 1}
+
+
+def test_labels_that_also_fit_the_image_pattern_are_no_images(tmp_path: Path):
+    fakes.save(tmp_path / "a.png", fakes.picture((5, 6), 0))
+    fakes.save(tmp_path / "a_mask.png", np.ones((5, 6), np.uint8))
+    spec = DatasetSpec.model_validate(
+        {"name": "flat", "images": "{id}.png", "labels": "{id}_mask.png", "values": {"road": [1]}}
+    )
+    index = index_dataset(tmp_path, spec)
+    assert [pair.id for pair in index.pairs] == ["a"] and not index.defects
+
+
+def test_both_endings_are_found_and_an_id_counts_once(tmp_path: Path):
+    fakes.camvid(tmp_path, count=2, splits=["train"], ending=".jpg")
+    spec = load_spec("camvid")
+    assert len(index_dataset(tmp_path, spec, "train").pairs) == 2
+    fakes.save(tmp_path / "train/0001TP_000000.png", fakes.picture(fakes.SIZE, 0))
+    index = index_dataset(tmp_path, spec, "train")
+    assert [pair.image.suffix for pair in index.pairs] == [".png", ".jpg"]
+    assert [(d.kind, d.file.name) for d in index.defects] == [("second image for one id", "0001TP_000000.jpg")]
+
+
+def test_order_is_natural_and_links_are_followed_without_circling(tmp_path: Path):
+    for name in ("frame10", "frame9", "frame1"):
+        fakes.save(tmp_path / f"elsewhere/{name}.png", fakes.picture((5, 6), 0))
+    (tmp_path / "root/images").mkdir(parents=True)
+    (tmp_path / "root/images/seq").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "elsewhere")
+    spec = DatasetSpec(name="drive", images=("images/{id}.png",))
+    index = index_dataset(tmp_path / "root", spec)
+    assert [pair.id for pair in index.pairs] == ["seq/frame1", "seq/frame9", "seq/frame10"]
+    assert index.pairs[0].image == tmp_path / "root/images/seq/frame1.png"
+    assert sorted(["b2", "10", "b10", "9", "a"], key=natural_key) == ["9", "10", "a", "b2", "b10"]
+
+
+def test_wrong_roots_and_splits_are_told(tmp_path: Path):
+    fakes.cityscapes(tmp_path / "data")
+    spec = load_spec("cityscapes")
+    with pytest.raises(DataError, match=r"no image is called leftImg8bit/val/\{id\}_leftImg8bit.png \(it holds data\)"):
+        index_dataset(tmp_path, spec, "val")
+    with pytest.raises(DataError, match="no such folder"):
+        index_dataset(tmp_path / "none", spec)
+    with pytest.raises(ConfigError, match=r"no split 'vla'.*did you mean 'val'"):
+        index_dataset(tmp_path / "data", spec, "vla")
+    with pytest.raises(ConfigError, match="one piece"):
+        index_dataset(tmp_path / "data", load_spec("gta5"), "train")
+
+
+def test_notes_tell_of_mixed_and_unknown_sizes_and_missing_images(tmp_path: Path):
+    fakes.gta5(tmp_path, count=1)
+    fakes.save(tmp_path / "images/00002.png", fakes.picture((8, 20), 0))
+    fakes.save_palette(tmp_path / "labels/00002.png", np.zeros((8, 20), np.uint8))
+    spec = load_spec("gta5")
+    report = check_index(index_dataset(tmp_path, spec), spec, load_space("idd7"))
+    assert report.notes == [
+        "2 image sizes are mixed",
+        "sizes that gta5 is not known to have: 8x20, 12x20",
+        "2 of the 24966 official images of gta5; see data_manifests/known_defects.csv",
+    ]
+    assert report.ignored_classes == () and report.empty_classes == ()
+
+
+def test_real_camvid_is_whole_and_counts_as_by_hand():
+    root = fakes.shared_data("camvid")
+    spec = load_spec("camvid")
+    index = index_dataset(root, spec, "val")
+    report = check_index(index, spec, load_space("idd7"), workers=2)
+    assert not report.defects and not report.notes and report.images == 101
+    assert report.pixels == {"drivable": 5053176, "non-drivable": 1521751, "living things": 113531 + 387010,
+                             "vehicles": 304716, "roadside objects": 98499 + 155724 + 537197,
+                             "far objects": 4531180 + 2851125, "sky": 1601620, "ignored": 297271}  # fmt: skip
+    assert len(index_dataset(root, spec).pairs) == 468
+
+
+def test_real_cityscapes_and_idd_lite_have_no_defects():
+    for name, split, images, pixels in [
+        ("cityscapes", "train", 8, {"road": 6303541, "building": 3920413, "parking": 12933, "bicycle": 3983}),
+        ("idd_lite", "val", 204, {"drivable": 4709943, "sky": 2974262, "ignored": 3051}),
+    ]:
+        spec = load_spec(name)
+        report = check_index(index_dataset(fakes.shared_data(name), spec, split), spec, workers=2)
+        assert not report.defects and report.images == images
+        assert {key: report.pixels[key] for key in pixels} == pixels
+
+
+def test_the_frozen_tables_speak_of_shipped_data_sets():
+    tables = {
+        name: pd.read_csv(folder("data_manifests") / f"{name}.csv", dtype=str) for name in ("counts", "known_defects")
+    }
+    for table in tables.values():
+        assert set(table["dataset"]) <= {file.stem for file in (folder("configs") / "datasets").glob("*.yaml")}
+    for row in tables["counts"].fillna("").itertuples():
+        assert row.split in (*load_spec(row.dataset).splits, "") and int(row.images) > 0
+    gone = tables["known_defects"].query("defect == 'missing from some copies'")
+    assert (gone["last_id"].astype(int) - gone["first_id"].astype(int) + 1).sum() == 24966 - 24941

@@ -1,0 +1,291 @@
+"""The command line: verbs over stages. `uda --help` imports no torch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from uda import __version__
+from uda.cli_options import EXISTING, Common, common, console, given, run_guarded
+from uda.core.errors import ConfigError
+
+_DEFAULT_CONFIGS = {
+    "translate": "translate/sait",
+    "segment": "segment/deeplabv2",
+    "pseudo-label": "pseudo_label/class_median",
+    "evaluate": "evaluate/cityscapes",
+    "minicity": "minicity/standard",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Unsupervised domain adaptation for semantic segmentation.
+
+    Labelled synthetic images and unlabelled real images go in; a segmenter that works on the real ones, a per-class
+    IoU report and the trail of how it came about come out. Start with `uda iterate --out runs/first`.
+    """
+
+
+def _stage_settings(name: str, options: Common) -> Any:
+    from uda.core.config import Layers, validate
+    from uda.core.resources import find_yaml
+    from uda.stages.catalog import get_stage
+
+    stage = get_stage(name)
+    layers = Layers()
+    reference = options.config or _DEFAULT_CONFIGS.get(name)
+    if reference is not None:
+        layers.add_file(find_yaml("configs", reference), tiny=options.tiny)
+    if options.seed is not None:
+        layers.add("--seed", {"seed": options.seed})
+    if options.device is not None:
+        layers.add("--device", {"runtime": {"device": options.device}})
+    return stage, validate(stage.config, layers.add_assignments(options.assignments))
+
+
+def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> None:
+    from uda.stages.base import decide, execute
+
+    stage, config = _stage_settings(name, options)
+    paths = given(inputs)
+    speaker = console()
+    if options.dry_run:
+        decision = decide(stage, config, paths, options.out, force=options.force)
+        if stage.check is not None:
+            stage.check(config, paths)
+        speaker.result(f"{name} -> {options.out}: would {decision.action} ({decision.reason})")
+        return
+    manifest = execute(stage, config, paths, options.out, speaker, force=options.force)
+    speaker.result(json.dumps(manifest.metrics, indent=2) if options.as_json else str(options.out))
+
+
+@cli.command()
+@common
+def minicity(options: Common) -> None:
+    """Render the built-in data sets in the true layouts of GTA5, SYNTHIA and Cityscapes below --out."""
+    _run_stage("minicity", {}, options)
+
+
+@cli.command()
+@click.argument("dataset")
+@click.argument("root", type=EXISTING)
+@click.option("--split", help="A split of the data set; all splits where left out.")
+@common
+def prepare(dataset: str, root: Path, split: str | None, options: Common) -> None:
+    """Index and check the data set at ROOT, and write its manifest to --out FILE.csv.
+
+    DATASET is a shipped spec (`uda list datasets`) or a YAML file of your own. FILE.json beside the manifest holds
+    counts, class statistics and every defect by name.
+    """
+    from uda.stages.prepare import prepare_to_csv
+
+    assignments = [f"dataset={dataset}", *([f"split={split}"] if split else []), *options.assignments]
+    _, config = _stage_settings("prepare", _with(options, assignments))
+    speaker = console()
+    metrics = prepare_to_csv(config, root, options.out, speaker, dry_run=options.dry_run)
+    speaker.result(json.dumps(metrics, indent=2) if options.as_json else str(options.out))
+
+
+def _with(options: Common, assignments: list[str]) -> Common:
+    from dataclasses import replace
+
+    return replace(options, assignments=tuple(assignments))
+
+
+@cli.command()
+@click.option("--source", type=EXISTING, required=True, help="Manifest of the labelled images.")
+@click.option("--target", type=EXISTING, required=True, help="Manifest of the unlabelled images.")
+@click.option("--guide", type=EXISTING, help="Directory of a segmenter that guides the translation.")
+@click.option("--translator", type=EXISTING, help="Directory of a fitted translator: only render.")
+@click.option("--pairs", type=EXISTING, help="Manifest of labelled target images (paired and semi-paired methods).")
+@click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
+@common
+def translate(options: Common, **inputs: Path | None) -> None:
+    """Fit a translator and render the source set in the look of the target, labels carried along."""
+    _run_stage("translate", inputs, options)
+
+
+@cli.command()
+@click.option("--source", type=EXISTING, required=True, help="Manifest of labelled (translated) images.")
+@click.option("--target", type=EXISTING, help="Manifest of unlabelled images, for the adversary.")
+@click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
+@click.option("--init", type=EXISTING, help="Weights to start from: a segment directory or a .pth/.safetensors file.")
+@common
+def segment(options: Common, **inputs: Path | None) -> None:
+    """Fit a segmenter."""
+    _run_stage("segment", inputs, options)
+
+
+@cli.command("pseudo-label")
+@click.option("--segmenter", type=EXISTING, required=True, help="Directory of a fitted segmenter.")
+@click.option("--target", type=EXISTING, required=True, help="Manifest of the unlabelled images.")
+@common
+def pseudo_label(options: Common, **inputs: Path | None) -> None:
+    """Write confident predictions on the target images as labels."""
+    _run_stage("pseudo-label", inputs, options)
+
+
+@cli.command()
+@click.option("--segmenter", type=EXISTING, help="Directory of a fitted segmenter.")
+@click.option("--predictions", type=EXISTING, help="Folder of PNGs named after the images.")
+@click.option("--target", type=EXISTING, required=True, help="Manifest of labelled images to score on.")
+@click.option("--coding", type=click.Choice(["train-ids", "label-ids"]), help="Pixels of --predictions.")
+@common
+def evaluate(options: Common, coding: str | None, **inputs: Path | None) -> None:
+    """Score a segmenter, or a folder of predictions: per-class IoU at full label size."""
+    extra = [f"coding={coding}"] if coding else []
+    _run_stage("evaluate", inputs, _with(options, [*extra, *options.assignments]))
+
+
+@cli.command()
+@click.option("--segmenter", type=EXISTING, required=True, help="Directory of a fitted segmenter.")
+@click.argument("images", type=EXISTING, nargs=-1, required=True)
+@common
+def predict(segmenter: Path, images: tuple[Path, ...], options: Common) -> None:
+    """Write label maps and overlays of any images (files or folders)."""
+    from uda.core.config import Layers, validate
+    from uda.stages.predict import PredictConfig, predict_images
+
+    layers = Layers()
+    if options.device is not None:
+        layers.add("--device", {"runtime": {"device": options.device}})
+    config = validate(PredictConfig, layers.add_assignments(options.assignments))
+    for path in predict_images(config, segmenter, images, options.out, console()):
+        console().result(str(path))
+
+
+def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> Any:
+    from uda.pipeline import Request
+
+    data = paths.pop("data")
+    return Request(
+        pipeline=pipeline,
+        out=options.out.absolute(),
+        rounds=rounds,
+        data=data.absolute() if data else None,
+        given=given(paths),
+        assignments=options.assignments,
+        seed=options.seed,
+        tiny=options.tiny,
+        device=options.device,
+        force=options.force,
+    )
+
+
+def _loop_options(function: Any) -> Any:
+    for option in (
+        click.option("--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."),
+        click.option("--data", type=EXISTING, help="Folder that holds the data sets of the pipeline."),
+        click.option("--val", type=EXISTING, help="Your own manifest to score on."),
+        click.option("--target", type=EXISTING, help="Your own manifest of unlabelled images."),
+        click.option("--source", type=EXISTING, help="Your own manifest of labelled images."),
+        click.option("--pipeline", default="minicity", show_default=True, help="A shipped pipeline or a YAML file."),
+    ):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@_loop_options
+@common
+def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
+    """Run the whole loop: source only, then translate, pseudo-label, segment and evaluate, round after round.
+
+    With no pipeline named it runs on mini-city. Run the same command again to go on after an interruption.
+    """
+    from uda.iterate import iterate as run
+
+    request, speaker = _request(pipeline, rounds, options, **paths), console()
+    if options.config:
+        raise ConfigError("iterate takes no --config", None, "name a pipeline, or --set STEP.key=value")
+    run(request, speaker, dry_run=options.dry_run, as_json=options.as_json)
+
+
+@cli.command()
+@_loop_options
+@common
+def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
+    """Say what `iterate` would run, and why; run nothing."""
+    from uda import pipeline as graph
+
+    request, speaker = _request(pipeline, rounds, options, **paths), console()
+    for one, decision in graph.plan(graph.expand(request, speaker), force=options.force):
+        speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
+
+
+@cli.command()
+@click.argument("directories", type=EXISTING, nargs=-1, required=True)
+@click.option("--out", type=EXISTING, help="The HTML file; report.html in the first directory where left out.")
+def report(directories: tuple[Path, ...], out: Path | None) -> None:
+    """Write one self-contained HTML file about runs or single stages, side by side."""
+    from uda.stages.report import run_report
+
+    speaker = console()
+    speaker.result(str(run_report(list(directories), out or directories[0] / "report.html", speaker)))
+
+
+@cli.command("list")
+@click.argument("kind")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_kind(kind: str, as_json: bool) -> None:
+    """List translators, segmenters, adversaries, pseudo_labels, stages, configs, pipelines, datasets, label_spaces."""
+    from uda.core.listing import entries
+
+    found = entries(kind)
+    if as_json:
+        console().result(json.dumps(found, indent=2))
+        return
+    width = max((len(name) for name in found), default=0)
+    for name, sentence in found.items():
+        console().result(f"{name:<{width}}  {sentence}".rstrip())
+
+
+@cli.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a shipped YAML: a config, pipeline, dataset spec or label space."""
+    from uda.core.listing import shipped_yaml
+
+    console().result(shipped_yaml(name).read_text().rstrip())
+
+
+@cli.command()
+@click.argument("directory", type=EXISTING)
+@click.option("--deep", is_flag=True, help="Hash every file again.")
+def verify(directory: Path, deep: bool) -> None:
+    """Compare a stage directory, or every one below a directory, with its receipts."""
+    from uda.core.errors import DataError
+    from uda.core.manifest import MANIFEST
+    from uda.core.manifest import verify as compare
+
+    folders = sorted(path.parent for path in directory.rglob(MANIFEST)) if directory.is_dir() else []
+    if not folders:
+        raise DataError("holds no complete stage", directory, "give a directory that a stage left")
+    differences = [line for folder in folders for line in compare(folder, deep=deep)]
+    for line in differences:
+        console().result(line)
+    if differences:
+        raise DataError(f"{len(differences)} differences from the receipts", directory, "run its stage with --force")
+    console().result(f"{len(folders)} stages agree with their receipts")
+
+
+@cli.command()
+def doctor() -> None:
+    """Print machine, versions and what they allow."""
+    from uda.stages.doctor import diagnose
+
+    for line in diagnose():
+        console().result(line)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    sys.exit(run_guarded(lambda: cli.main(args=arguments, prog_name="uda", standalone_mode=False)))

@@ -1,0 +1,115 @@
+"""Options that verbs share, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from uda.core.console import Console
+from uda.core.errors import ConfigError, RunError, UdaError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXISTING = click.Path(path_type=Path)
+"""A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Values of the common options."""
+
+    config: str | None
+    assignments: tuple[str, ...]
+    tiny: bool
+    out: Path
+    force: bool
+    dry_run: bool
+    as_json: bool
+    seed: int | None
+    device: str | None
+
+
+_COMMON = (
+    click.option("--config", metavar="NAME|FILE", help="A shipped config (`uda list configs`) or a YAML file."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."),
+    click.option("--tiny", is_flag=True, help="Apply the config's tiny overlay: minutes on a CPU."),
+    click.option("--out", type=EXISTING, required=True, help="Where results go."),
+    click.option("--force", is_flag=True, help="Run again even where results are complete."),
+    click.option("--dry-run", is_flag=True, help="Say what would run and why; run nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print results as JSON."),
+    click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
+    click.option("--device", help="auto, cpu, cuda or cuda:N."),
+)
+
+
+def common(function: F) -> F:
+    """Add the common options; the verb gets them as `options: Common`."""
+
+    @functools.wraps(function)
+    def with_common(**values: Any) -> Any:
+        fields = {name: values.pop(name) for name in Common.__dataclass_fields__}
+        return function(options=Common(**fields), **values)
+
+    for option in reversed(_COMMON):
+        with_common = option(with_common)
+    return with_common  # type: ignore[return-value]  # click decorators keep the signature
+
+
+def console() -> Console:
+    """The console of this process; processes other than the first of a launch are quiet."""
+    return Console(quiet=os.environ.get("RANK", "0") != "0")
+
+
+def given(inputs: Mapping[str, Path | None]) -> dict[str, Path]:
+    """The inputs that were given, as absolute paths."""
+    return {name: path.absolute() for name, path in inputs.items() if path is not None}
+
+
+def run_guarded(call: Callable[[], Any]) -> int:
+    """Run a command; errors become one line on stderr and the exit code of the architecture."""
+    debug = "--debug" in sys.argv
+    try:
+        call()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as error:
+        if debug:
+            traceback.print_exc()
+        text = str(error)
+        print(f"interrupted{': ' + text if text else ''}; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `uda list ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        shown = as_uda_error(error)
+        print("error: " + " ".join(str(shown).split()), file=sys.stderr)
+        return shown.exit_code
+    return 0
+
+
+def as_uda_error(error: Exception) -> UdaError:
+    """What went wrong in the library's terms; unforeseen errors are named by their type."""
+    if isinstance(error, UdaError):
+        return error
+    kind = type(error).__name__
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return RunError("out of memory", None, "make fit.batch, size or augment.crop smaller and run again")
+    if isinstance(error, OSError) and error.errno == 28:
+        return RunError("no space left on the disk", error.filename, "free some and run the same command again")
+    if isinstance(error, PermissionError):
+        return ConfigError("permission denied", error.filename, "choose another --out")
+    return RunError(f"{kind}: {error}", None, "run again with --debug for the traceback")

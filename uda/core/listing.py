@@ -1,0 +1,58 @@
+"""What there is: methods, stages and shipped YAML files, each with one sentence, without importing torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from uda.core import registry, resources
+from uda.core.errors import ConfigError, nearest
+
+_FOLDERS = {"configs": "configs", "pipelines": "pipelines"}
+_BELOW_CONFIGS = {"datasets": "datasets", "label_spaces": "label_spaces"}
+_ALIASES = {"strategies": "pseudo_labels"}
+KINDS = (*registry.FAMILIES, *_FOLDERS, *_BELOW_CONFIGS, "strategies")
+
+
+def entries(kind: str) -> dict[str, str]:
+    """Name and sentence of everything of a kind, sorted by name.
+
+    Raises:
+        ConfigError: no such kind.
+    """
+    kind = _ALIASES.get(kind, kind)
+    if kind in registry.FAMILIES:
+        return {name: registry.summary(kind, name) for name in registry.names(kind)}
+    if kind in _BELOW_CONFIGS:
+        return _yamls(f"configs/{kind}")
+    if kind == "configs":
+        found = _yamls("configs")
+        return {name: text for name, text in found.items() if name.split("/")[0] not in _BELOW_CONFIGS}
+    if kind in _FOLDERS:
+        return _yamls(kind)
+    raise ConfigError(f"cannot list '{kind}'", None, nearest(kind, KINDS))
+
+
+def _yamls(folder: str) -> dict[str, str]:
+    root = resources.folder(folder)
+    return {name: headline(root / f"{name}.yaml") for name in resources.names(folder)}
+
+
+def headline(file: Path) -> str:
+    """The first line of a YAML's header comment."""
+    first = file.read_text().split("\n", 1)[0]
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+def shipped_yaml(name: str) -> Path:
+    """The shipped YAML file called `name`, in whatever folder.
+
+    Raises:
+        ConfigError: there is none; the nearest name is given.
+    """
+    known: dict[str, Path] = {}
+    for folder in ("configs", "configs/datasets", "configs/label_spaces", "pipelines"):
+        root = resources.folder(folder)
+        known |= {one: root / f"{one}.yaml" for one in resources.names(folder) if one not in known}
+    if name.removesuffix(".yaml") not in known:
+        raise ConfigError(f"no shipped YAML is called '{name}'", None, nearest(name, known))
+    return known[name.removesuffix(".yaml")]

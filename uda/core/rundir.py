@@ -1,0 +1,132 @@
+"""A stage's working place: everything goes to `OUT.partial/`, which becomes `OUT/` when the manifest is written.
+
+What was complete before stays until the new run is complete too, so a failed run loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uda.core.config import file_digest
+from uda.core.manifest import (
+    MANIFEST,
+    RECEIPTS,
+    Manifest,
+    Receipt,
+    read_receipts,
+    receipts_digest,
+    write_atomically,
+    write_receipts,
+)
+
+_STARTED = "started.json"
+_JOURNAL = "receipts.csv"
+CHECKPOINT = "checkpoint.pt"
+
+
+class RunDirectory:
+    """The directory that a running stage writes to.
+
+    Args:
+        out: the final directory; work happens in `OUT.partial` beside it.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.partial = out.with_name(out.name + ".partial")
+        self._receipts: dict[str, Receipt] = {}
+
+    def started_for(self) -> str | None:
+        """The fingerprint that the partial directory was started for, None where there is none."""
+        try:
+            return str(json.loads((self.partial / _STARTED).read_text())["fingerprint"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def begin(self, fingerprint: str, config: dict[str, Any], *, fresh: bool = False) -> bool:
+        """Open the partial directory; True when it goes on with work of the same fingerprint.
+
+        Work started for other settings, or any with `fresh`, is set aside as `OUT.partial.old`.
+        """
+        resumed = not fresh and self.started_for() == fingerprint
+        if self.partial.exists() and not resumed:
+            old = self.partial.with_name(self.partial.name + ".old")
+            shutil.rmtree(old, ignore_errors=True)
+            self.partial.rename(old)
+        self.partial.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.partial / _STARTED, json.dumps({"fingerprint": fingerprint}).encode())
+        (self.partial / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        self.reread()
+        return resumed
+
+    def reread(self) -> None:
+        """Take over the receipts in the partial directory (of an interrupted run, or of the first process)."""
+        if (self.partial / _JOURNAL).is_file():
+            self._receipts = {one.path: one for one in read_receipts(self.partial / _JOURNAL)}
+
+    def path(self, name: str) -> Path:
+        """Where the output `name` is to be written; its folder is made."""
+        file = self.partial / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    def write(self, name: str, data: bytes) -> Receipt:
+        """Write an output and keep its receipt."""
+        self.path(name).write_bytes(data)
+        return self._keep(Receipt(name, len(data), hashlib.sha256(data).hexdigest()))
+
+    def add(self, name: str) -> Receipt:
+        """Keep the receipt of an output that another library wrote to `path(name)`."""
+        file = self.partial / name
+        return self._keep(Receipt(name, file.stat().st_size, file_digest(file)))
+
+    def keep(self, receipts: list[Receipt]) -> None:
+        """Keep receipts that other processes brought."""
+        for receipt in receipts:
+            self._keep(receipt)
+
+    def has(self, name: str) -> bool:
+        """Whether an interrupted run already wrote this output whole."""
+        receipt = self._receipts.get(name)
+        file = self.partial / name
+        return receipt is not None and file.is_file() and file.stat().st_size == receipt.size
+
+    def receipt(self, name: str) -> Receipt:
+        """The receipt of an output that `has` said is there."""
+        return self._receipts[name]
+
+    def log(self, **fields: Any) -> None:
+        """Append one line to `log.jsonl`."""
+        with (self.partial / "log.jsonl").open("a") as file:
+            file.write(json.dumps(fields, default=float) + "\n")
+
+    def outputs_digest(self) -> str:
+        """Digest of all outputs so far."""
+        return receipts_digest(self._receipts.values())
+
+    def complete(self, manifest: Manifest) -> None:
+        """Write receipts and manifest, then put the directory in the place of an older one."""
+        write_receipts(self.partial / RECEIPTS, self._receipts.values())
+        for name in (_STARTED, _JOURNAL, CHECKPOINT):
+            (self.partial / name).unlink(missing_ok=True)
+        manifest.write(self.partial / MANIFEST)
+        old = self.out.with_name(self.out.name + ".replaced")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.out.exists():
+            self.out.rename(old)
+        self.partial.rename(self.out)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _keep(self, receipt: Receipt) -> Receipt:
+        self._receipts[receipt.path] = receipt
+        journal = self.partial / _JOURNAL
+        new = not journal.exists()
+        with journal.open("a") as file:
+            file.write(("path,size,sha256\n" if new else "") + f'"{receipt.path}",{receipt.size},{receipt.sha256}\n')
+        return receipt

@@ -1,0 +1,161 @@
+"""About how much disk and time a plan needs, said before anything runs.
+
+Disk follows from counts and sizes. Time is measured: a few steps of each different fit run on random images on this
+machine, at no more than a quarter megapixel, and are scaled to the images to be seen.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uda.core.config import digest, settings_that_matter
+from uda.core.console import Console
+from uda.core.errors import UdaError
+from uda.pipeline import Planned, Source
+
+_IMAGE_BYTES_PER_PIXEL = 2.0
+"""A PNG of a photograph: 3 bytes a pixel before, about two thirds of that after compression."""
+_LABEL_BYTES_PER_PIXEL = 0.05
+_MODEL_BYTES = 200e6
+"""A ResNet-101 segmenter, or a translator, with its optimiser's state while it runs."""
+_SMALL_MODEL_BYTES = 60e6
+_TRIAL_PIXELS = 256 * 1024
+_FORWARD_SHARE = 1 / 3
+"""Part of a training step's time that is the forward pass: what an image costs where nothing is learnt."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes on disk and seconds; seconds is None where nothing was measured."""
+
+    bytes: float
+    seconds: float | None
+
+
+def estimate(planned: Sequence[Planned], todo: Sequence[Planned], console: Console, *, measure: bool) -> Estimate:
+    """Add up what the steps to run need.
+
+    Args:
+        planned: all steps (their configs say how many images later ones get).
+        todo: those that will run.
+        console: told while speeds are measured.
+        measure: run trial steps; else no time is given.
+    """
+    by_name = {one.name: one for one in planned}
+    total = sum(_bytes(one, by_name) for one in todo)
+    if not measure:
+        return Estimate(total, None)
+    console.say("measuring this machine's speed on a few steps ...")
+    speeds: dict[str, float] = {}
+    seconds = sum(_seconds(one, by_name, speeds) for one in todo)
+    return Estimate(total, seconds)
+
+
+def _bytes(one: Planned, by_name: Mapping[str, Planned]) -> float:
+    config: Any = one.config
+    if one.stage.name == "minicity":
+        return _minicity_images(config) * float(config.height * config.width) * (_IMAGE_BYTES_PER_PIXEL + 0.3)
+    area = float(config.size[0] * config.size[1]) if getattr(config, "size", None) else 0.0
+    if one.stage.name == "translate":
+        rendered = _images(one.inputs["source"], by_name) * (_IMAGE_BYTES_PER_PIXEL + _LABEL_BYTES_PER_PIXEL)
+        if config.render_target:
+            rendered += _images(one.inputs["target"], by_name) * _IMAGE_BYTES_PER_PIXEL
+        return rendered * area + (_MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES)
+    if one.stage.name == "pseudo-label":
+        return _images(one.inputs["target"], by_name) * area * _LABEL_BYTES_PER_PIXEL
+    if one.stage.name == "segment":
+        return _MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES
+    return 1e5
+
+
+def _minicity_images(config: Any) -> int:
+    return int(config.gta5 + config.synthia + config.cityscapes_train + config.cityscapes_val)
+
+
+def _images(source: Source, by_name: Mapping[str, Planned]) -> int:
+    """Images in the manifest that an input stands for, before it is written."""
+    if source.path.is_file():
+        from uda.data.samples import read_samples
+
+        return len(read_samples(source.path))
+    if source.step is None:
+        return 0
+    one = by_name[source.step]
+    config: Any = one.config
+    if one.stage.name == "prepare":
+        return _prepared(config, one.inputs["root"], by_name)
+    key = "target" if one.stage.name == "pseudo-label" else "source"
+    return _images(one.inputs[key], by_name) if key in one.inputs else 0
+
+
+def _prepared(config: Any, root: Source, by_name: Mapping[str, Planned]) -> int:
+    select = config.select
+    limits = [limit for limit in (select.first, select.last) if limit is not None]
+    if root.step is not None and by_name[root.step].stage.name == "minicity":
+        made: Any = by_name[root.step].config
+        key = f"cityscapes_{config.split}" if root.path.name == "cityscapes" else root.path.name
+        return min([int(getattr(made, key, 0)), *limits])
+    from uda.data.index import index_dataset
+    from uda.data.spec import load_spec
+
+    pairs = index_dataset(root.path, load_spec(config.dataset), config.split).pairs
+    chosen = [pair for pair in pairs if not select.groups or pair.group in select.groups]
+    return min([len(chosen), *limits])
+
+
+def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, float]) -> float:
+    """Seconds of one step, from seconds an image of the fit it is or of the fit of the network that it runs."""
+    config: Any = one.config
+    if one.stage.name == "minicity":
+        return _minicity_images(config) * 0.04
+    if one.stage.name in ("segment", "translate"):
+        each = _seconds_per_image(one, by_name, speeds)
+        rendered = _images(one.inputs["source"], by_name) * _FORWARD_SHARE if one.stage.name == "translate" else 0
+        fitted = 0 if one.stage.name == "translate" and "translator" in one.inputs else config.fit.images
+        return each * float(fitted + rendered)
+    if one.stage.name in ("evaluate", "pseudo-label") and "segmenter" in one.inputs:
+        network = by_name.get(one.inputs["segmenter"].step or "")
+        each = _seconds_per_image(network, by_name, speeds) if network is not None else 0.0
+        passes = 2 if one.stage.name == "pseudo-label" else 1
+        return each * _FORWARD_SHARE * passes * _images(one.inputs["target"], by_name)
+    return 5.0
+
+
+def _seconds_per_image(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, float]) -> float:
+    guide = by_name.get(one.inputs["guide"].step or "") if "guide" in one.inputs else None
+    with_target = "target" in one.inputs or "pseudo" in one.inputs
+    key = digest([settings_that_matter(one.config), with_target, guide is not None])
+    if key not in speeds:
+        try:
+            speeds[key] = _trial(one.config, with_target, None if guide is None else guide.config)
+        except (UdaError, RuntimeError):
+            speeds[key] = 0.0  # wrong settings are told by the stage itself, with their place
+    return speeds[key]
+
+
+def _trial(config: Any, with_target: bool, guide_config: Any) -> float:
+    """Seconds an image, on random images, after a first step that warms up."""
+    from uda.core.rundir import RunDirectory
+    from uda.data.label_space import load_space
+    from uda.engine import loop, runtime
+    from uda.stages import trial
+
+    classes = len(load_space(config.label_space).names)
+    rt = runtime.make_runtime(config.runtime)
+    task, plan, size = trial.prepare(config, classes, guide_config, rt)
+    shrink = max(1, round((size[0] * size[1] / _TRIAL_PIXELS) ** 0.5))
+    small = (max(64, size[0] // shrink // 32 * 32), max(64, size[1] // shrink // 32 * 32))
+    scale = size[0] * size[1] / (small[0] * small[1])
+    batches = trial.random_batches(small, classes, plan.batch, with_target)
+    took = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for attempt in ("warm", "timed"):
+            start = time.monotonic()
+            loop.fit(task, plan, batches, rt, RunDirectory(Path(folder, attempt)), Console(quiet=True))
+            took = time.monotonic() - start
+    return took / plan.images * float(scale)

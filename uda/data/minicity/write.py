@@ -1,0 +1,188 @@
+"""Writes mini-city to disk in the layouts of GTA5, SYNTHIA-RAND-CITYSCAPES and Cityscapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uda.data.minicity.classes import (
+    CITYSCAPES_IDS,
+    EGO_ID,
+    EGO_INSTANCE,
+    STATIC_ID,
+    SYNTHIA_IDS,
+    label_palette,
+    lookup_table,
+)
+from uda.data.minicity.domains import DOMAINS
+from uda.data.minicity.files import write_palette_png, write_png
+from uda.data.minicity.layout import sample_layout
+from uda.data.minicity.look import Look
+from uda.data.minicity.render import Rendering, render
+
+DEFAULT_COUNTS = {"gta5": 400, "synthia": 200, "cityscapes_train": 300, "cityscapes_val": 100}
+"""How many images of each part are written where nothing else is said."""
+
+CITIES = {"train": ("lindenau", "mooshafen", "ostertal"), "val": ("birkenfurt",)}
+"""Invented cities of the Cityscapes layout."""
+
+Progress = Callable[[int, int], None]
+
+_PARTS = tuple(DEFAULT_COUNTS)
+
+
+def draw(part: str, seed: int, index: int, size: tuple[int, int], look: Look | None = None) -> Rendering:
+    """Image `index` of a part; depends on nothing but the arguments.
+
+    Args:
+        part: a key of DEFAULT_COUNTS.
+        seed: seed of the whole of mini-city.
+        index: number of the image within its part.
+        size: height and width in pixels.
+        look: drawn in this look in place of the part's own.
+    """
+    domain = DOMAINS[part.partition("_")[0]]
+    key = (seed, _PARTS.index(part), index)
+    layout = sample_layout(domain.statistics, np.random.default_rng((*key, 0)))
+    return render(layout, look or domain.look, size, np.random.default_rng((*key, 1)))
+
+
+def label_ids(rendering: Rendering) -> NDArray[np.uint8]:
+    """Cityscapes label ids (H, W) of a rendering, with ids of their own for the ego vehicle and static things."""
+    ids_HW = lookup_table(CITYSCAPES_IDS, STATIC_ID)[rendering.labels_HW]
+    ids_HW[rendering.instances_HW == EGO_INSTANCE] = EGO_ID
+    return ids_HW
+
+
+def gta5_numbers(count: int) -> list[int]:
+    """Numbers of `count` files of GTA5: from 1, every 40th (from the 13th on) missing as in true copies."""
+    numbers = (number for number in range(1, 2 * count + 41) if number % 40 != 13)
+    return [number for number, _ in zip(numbers, range(count), strict=False)]
+
+
+def _gta5_size(index: int, height: int, width: int) -> tuple[int, int]:
+    """Size of image `index`: every 8th is a few rows lower, as 1914 x 1046 is to 1914 x 1052."""
+    return (height - max(2, round(height * 6 / 1052)), width) if index % 8 == 5 else (height, width)
+
+
+def _write_gta5(out: Path, count: int, seed: int, size: tuple[int, int], look: Look | None = None) -> Iterator[None]:
+    """Writes images and palette labels; yields after each."""
+    images, labels = _folders(out, "images", "labels")
+    palette = label_palette()
+    for index, number in enumerate(gta5_numbers(count)):
+        rendering = draw("gta5", seed, index, _gta5_size(index, *size), look)
+        write_png(images / f"{number:05d}.png", rendering.image_HWC)
+        write_palette_png(labels / f"{number:05d}.png", label_ids(rendering), palette)
+        yield
+
+
+def _write_synthia(out: Path, count: int, seed: int, size: tuple[int, int]) -> Iterator[None]:
+    """Writes images and 16-bit labels (class in red, instance in green); yields after each."""
+    images, labels = _folders(out, "RGB", "GT/LABELS")
+    table = lookup_table(SYNTHIA_IDS, 0)
+    for index in range(count):
+        rendering = draw("synthia", seed, index, size)
+        classes_HW = table[rendering.labels_HW].astype(np.uint16)
+        label_HW3 = np.stack([classes_HW, rendering.instances_HW, np.zeros_like(classes_HW)], axis=2)
+        write_png(images / f"{index:07d}.png", rendering.image_HWC)
+        write_png(labels / f"{index:07d}.png", label_HW3)
+        yield
+
+
+def _write_cityscapes(out: Path, split: str, count: int, seed: int, size: tuple[int, int]) -> Iterator[None]:
+    """Writes images, label ids and train ids of one split, its cities in turn; yields after each."""
+    cities = CITIES[split]
+    folders = {city: _folders(out, f"leftImg8bit/{split}/{city}", f"gtFine/{split}/{city}") for city in cities}
+    for index in range(count):
+        city = cities[index % len(cities)]
+        images, labels = folders[city]
+        rendering = draw(f"cityscapes_{split}", seed, index, size)
+        stem = f"{city}_{index // len(cities):06d}_000019"
+        write_png(images / f"{stem}_leftImg8bit.png", rendering.image_HWC)
+        write_png(labels / f"{stem}_gtFine_labelIds.png", label_ids(rendering))
+        write_png(labels / f"{stem}_gtFine_labelTrainIds.png", rendering.labels_HW)
+        yield
+
+
+def _folders(out: Path, *names: str) -> tuple[Path, ...]:
+    """Makes folders under `out`."""
+    made = tuple(out / name for name in names)
+    for folder in made:
+        folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def write_minicity(
+    out: Path,
+    *,
+    seed: int = 0,
+    counts: dict[str, int] | None = None,
+    height: int = 128,
+    width: int = 256,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Writes out/gta5, out/synthia and out/cityscapes.
+
+    Args:
+        out: the folder to write to; made where it is missing.
+        seed: the same seed gives the same bytes.
+        counts: numbers of images for some or all keys of DEFAULT_COUNTS; 0 leaves a part out.
+        height: rows of an image.
+        width: columns of an image.
+        progress: called after each image with how many are done and how many there are.
+
+    Returns:
+        Number of images written of each part.
+    """
+    unknown = set(counts or {}) - set(DEFAULT_COUNTS)
+    if unknown:
+        raise ValueError(f"counts has unknown parts {sorted(unknown)}; known: {', '.join(DEFAULT_COUNTS)}")
+    wanted = DEFAULT_COUNTS | (counts or {})
+    size = (height, width)
+    writers = {
+        "gta5": _write_gta5(out / "gta5", wanted["gta5"], seed, size),
+        "synthia": _write_synthia(out / "synthia", wanted["synthia"], seed, size),
+        "cityscapes_train": _write_cityscapes(out / "cityscapes", "train", wanted["cityscapes_train"], seed, size),
+        "cityscapes_val": _write_cityscapes(out / "cityscapes", "val", wanted["cityscapes_val"], seed, size),
+    }
+    steps = (step for part, writer in writers.items() if wanted[part] for step in writer)
+    _count(steps, sum(wanted.values()), progress)
+    return wanted
+
+
+def write_looks(
+    out: Path,
+    *,
+    seed: int = 0,
+    count: int = DEFAULT_COUNTS["gta5"],
+    height: int = 128,
+    width: int = 256,
+    look: str = "cityscapes",
+    progress: Progress | None = None,
+) -> int:
+    """Writes the streets of `gta5` in another domain's look: same names, same labels as out/gta5 of write_minicity.
+
+    Args:
+        out: folder that receives images/ and labels/.
+        seed: the seed that write_minicity was given.
+        count: number of images.
+        height: rows of an image.
+        width: columns of an image.
+        look: name of the domain whose look is taken.
+        progress: called after each image with how many are done and how many there are.
+
+    Returns:
+        Number of images written.
+    """
+    _count(_write_gta5(out, count, seed, (height, width), DOMAINS[look].look), count, progress)
+    return count
+
+
+def _count(steps: Iterator[None], total: int, progress: Progress | None) -> None:
+    """Runs all steps and tells `progress` after each."""
+    for done, _ in enumerate(steps, 1):
+        if progress:
+            progress(done, total)

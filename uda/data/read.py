@@ -1,0 +1,223 @@
+"""Read and write images and label maps, resize them; every failure names its file.
+
+Images are uint8 HWC RGB, label maps uint8 HW of class indices with 255 = ignore; arrays are the caller's own. Images
+are decoded by PIL, which tells a truncated file where OpenCV hands back half a picture, and resized by PIL, as the
+published recipes do (antialiased when shrinking, which OpenCV's bicubic is not).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from uda.core.errors import DataError
+from uda.data.label_space import UNDECLARED, LabelSpace
+from uda.data.samples import Sample, load_specs
+from uda.data.spec import DatasetSpec, mapping_table
+
+Pixels = NDArray[np.uint8]
+Interpolation = Literal["bicubic", "bilinear", "area"]
+
+_RESAMPLING = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "area": Image.Resampling.BOX,
+}
+_CHANNELS = {"blue": 0, "green": 1, "red": 2}  # OpenCV's order
+_NO_COLOR = 255
+
+
+def read_image(path: Path) -> Pixels:
+    """An image, uint8 HWC RGB. Orientation tags are not applied: labels carry none.
+
+    Raises:
+        DataError: missing or undecodable.
+    """
+    return np.array(_open(path, "RGB"))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) out of the file's header.
+
+    Raises:
+        DataError: missing or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _open(path: Path, mode: str | None = None) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image if mode is None or image.mode == mode else image.convert(mode)
+    except (OSError, SyntaxError, ValueError) as error:  # PIL raises SyntaxError on broken PNG chunks
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError("no such file", path, "check the path in the manifest")
+    return DataError(f"cannot be decoded ({error})", path, "copy the file again or leave it out")
+
+
+def read_label_values(path: Path, spec: DatasetSpec) -> NDArray[Any]:
+    """The label file as its coding has it: integers (H, W), or for coding `color` uint8 RGB (H, W, 3).
+
+    Raises:
+        DataError: missing, undecodable, or not coded as the spec says.
+    """
+    if spec.coding == "multichannel16":
+        return _read_channel(path, spec)
+    image = _open(path)
+    if image.format == "JPEG":
+        raise DataError("is a lossy JPEG, whose values are not exact", path, "labels must be PNG")
+    if spec.coding == "color":
+        return np.asarray(image.convert("RGB"))
+    allowed = ("P", "L") if spec.coding == "palette" else ("L", "I;16", "I", "1")
+    if image.mode not in allowed:
+        actual = {"P": "palette", "RGB": "color", "RGBA": "color"}.get(image.mode, "other")
+        what = f"is a PNG of mode {image.mode}, which coding '{spec.coding}' does not read"
+        raise DataError(what, path, f"set `coding` (perhaps to {actual}) in {_origin(spec)}")
+    values = np.asarray(image)
+    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+
+
+def _read_channel(path: Path, spec: DatasetSpec) -> NDArray[Any]:
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        image: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise DataError("cannot be decoded", path, "copy the file again or leave it out")
+    if image.ndim != 3 or image.shape[2] < 3:
+        raise DataError("has one channel, not several", path, f"set `coding: id` in {_origin(spec)}")
+    return image[:, :, _CHANNELS[spec.channel]]
+
+
+def _origin(spec: DatasetSpec) -> str:
+    return str(spec.file or f"the spec of {spec.name}")
+
+
+def to_ordinals(values: NDArray[Any], spec: DatasetSpec) -> NDArray[Any]:
+    """What indexes the mapping table: the values themselves; for colours their ordinals, 255 where not declared."""
+    if spec.coding != "color":
+        return values
+    rgb = values.astype(np.uint32)
+    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+    colors = spec.colors()
+    ordinals = np.searchsorted(colors, packed)
+    found = colors[np.minimum(ordinals, len(colors) - 1)] == packed
+    return np.where(found, ordinals, _NO_COLOR).astype(np.uint8)
+
+
+def apply_table(values: NDArray[Any], spec: DatasetSpec, table: Pixels) -> Pixels:
+    """Class indices (H, W) uint8; 254 where the value is not declared (`mapping_table`)."""
+    ordinals = to_ordinals(values, spec)
+    if ordinals.dtype == np.uint8:
+        return np.take(table, ordinals)
+    inside = (ordinals >= 0) & (ordinals < 256)
+    labels: Pixels = np.where(inside, np.take(table, np.where(inside, ordinals, 0)), np.uint8(UNDECLARED))
+    return labels
+
+
+def undeclared(values: NDArray[Any], labels_HW: Pixels) -> dict[int | tuple[int, ...], int]:
+    """Pixels of each value (or colour) that `apply_table` marked with 254, by value."""
+    found, counts = np.unique(values[labels_HW == UNDECLARED], axis=0, return_counts=True)
+    keys = (tuple(map(int, row)) if values.ndim == 3 else int(row) for row in found)
+    return dict(zip(keys, map(int, counts), strict=True))
+
+
+def say_undeclared(found: dict[int | tuple[int, ...], int]) -> str:
+    """A few words on undeclared values, the first eight by name."""
+    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(found.items())[:8])
+    return f"label values outside the table: {shown}{', ...' if len(found) > 8 else ''}"
+
+
+def mend_undeclared(spec: DatasetSpec) -> str:
+    """How label values outside the table are mended."""
+    return f"add them to `values` or `void` of {_origin(spec)}"
+
+
+def read_label(path: Path, spec: DatasetSpec, table: Pixels) -> Pixels:
+    """A label map of class indices, uint8 HW with 255 = ignore.
+
+    Raises:
+        DataError: missing, undecodable, or with values that the spec does not declare.
+    """
+    values = read_label_values(path, spec)
+    labels = apply_table(values, spec, table)
+    if (labels == UNDECLARED).any():
+        raise DataError(say_undeclared(undeclared(values, labels)), path, mend_undeclared(spec))
+    return labels
+
+
+class LabelReader:
+    """Reads samples' labels in the classes of one label space; specs and tables are made once.
+
+    Args:
+        samples: all samples that will be read.
+        space: the task's classes.
+    """
+
+    def __init__(self, samples: Sequence[Sample], space: LabelSpace) -> None:
+        specs = load_specs(samples)
+        self._known = {key: (spec, mapping_table(spec, space)) for key, spec in specs.items()}
+
+    def read(self, sample: Sample) -> Pixels | None:
+        """The label map, uint8 HW with 255 = ignore; None for a sample without a label."""
+        if sample.label is None:
+            return None
+        return read_label(sample.label, *self._known[sample.dataset, sample.spec_base])
+
+
+def resize_image(image_HWC: Pixels, size: tuple[int, int], method: Interpolation = "bicubic") -> Pixels:
+    """The whole image at `size` (height, width); antialiased when shrinking."""
+    if image_HWC.shape[:2] == size:
+        return image_HWC
+    return np.array(Image.fromarray(image_HWC).resize((size[1], size[0]), _RESAMPLING[method]))
+
+
+def resize_label(labels_HW: Pixels, size: tuple[int, int]) -> Pixels:
+    """The whole label map at `size` (height, width) by nearest neighbour of pixel centres."""
+    if labels_HW.shape == size:
+        return labels_HW
+    return np.array(Image.fromarray(labels_HW).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """PNG bytes of an image (H, W, 3) or a label map (H, W), fast rather than small."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=2)
+    return buffer.getvalue()
+
+
+def write_image(path: Path, image_HWC: Pixels) -> None:
+    """Write an RGB image; the ending chooses the format, JPEG at quality 95 with full-size chroma."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".png":
+        path.write_bytes(encode_png(image_HWC))
+    else:
+        Image.fromarray(image_HWC).save(path, quality=95, subsampling=0)
+
+
+def write_label(path: Path, labels_HW: Pixels) -> None:
+    """Write a label map as a single-channel PNG whose values are the class indices."""
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: label maps are written as PNG only")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(labels_HW))

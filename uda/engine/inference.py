@@ -1,0 +1,64 @@
+"""Run a segmenter over images, batch by batch, without holding more than one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from uda.data.dataset import SegmentationDataset
+from uda.engine.runtime import Runtime
+from uda.engine.stream import to_batch
+from uda.nets.segmenter import SegmenterNetwork
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Logits of some images: `indices` into the data set, logits_BNHW float32 at the size it was read at."""
+
+    indices: list[int]
+    logits_BNHW: Tensor
+
+
+def predict(
+    network: SegmenterNetwork, data: SegmentationDataset, runtime: Runtime, *, batch: int, everywhere: bool = False
+) -> Iterator[Predicted]:
+    """Logits of this process's share of the images (every `processes`-th), in eval mode, without gradients.
+
+    Args:
+        network: put on the device and switched to eval mode.
+        data: images in any order of indices; labels, if read, are not looked at.
+        runtime: device, precision, processes.
+        batch: images at once.
+        everywhere: every process gets all images.
+    """
+    runtime.place(network).eval()
+    share: Sequence[int] = range(len(data)) if everywhere else range(runtime.rank, len(data), runtime.processes)
+    loader = DataLoader(Subset(data, share), batch_size=batch, num_workers=runtime.config.workers)
+    for item in loader:
+        images = to_batch({"source_images": item["image"]}).to(runtime.device).source_images_BCHW
+        assert images is not None
+        with torch.inference_mode(), runtime.autocast():
+            yield Predicted(item["index"].tolist(), network(images).float())
+
+
+def to_labels(logits_NHW: Tensor, size: tuple[int, int], align_corners: bool, upsample: str) -> NDArray[np.uint8]:
+    """Class indices at `size` (height, width); the argmax is taken on the device, so only bytes travel.
+
+    Args:
+        logits_NHW: logits of one image at the network's size.
+        size: wanted height and width.
+        align_corners: of the bilinear upsampling, as the network was trained.
+        upsample: `logits` or `softmax`: what is interpolated.
+    """
+    scores = logits_NHW[None].softmax(1) if upsample == "softmax" else logits_NHW[None]
+    if scores.shape[-2:] != size:
+        scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=align_corners)
+    labels: NDArray[np.uint8] = scores[0].argmax(0).to("cpu", torch.uint8).numpy()
+    return labels

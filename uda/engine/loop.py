@@ -1,0 +1,257 @@
+"""The training loop, for translators and segmenters alike: GAN alternation is data.
+
+Progress counts images. All randomness of a step is a function of (seed, rank, images seen), so a resumed run gives the
+same weights as an uninterrupted one, bit for bit on a CPU: to resume, run the same command again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from uda.core.console import Console
+from uda.core.errors import RunError
+from uda.core.rundir import CHECKPOINT, RunDirectory
+from uda.core.training import OptimizerConfig, ParameterGroup, ScheduleConfig
+from uda.data.batch import Batch, Context
+from uda.engine.runtime import Runtime
+from uda.engine.schedules import make_optimizer, set_rate
+from uda.engine.tracking import Tracker
+
+
+class Trainable(Protocol):
+    """What the loop can fit."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """All networks with state, by name."""
+
+    def groups(self) -> Mapping[str, Sequence[ParameterGroup]]:
+        """Parameter groups of each player, in update order."""
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Unweighted terms of one player's turn."""
+
+    def after_step(self, context: Context) -> None:
+        """Called after all turns of an iteration."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """State outside the networks."""
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, with which optimisers, weighted how.
+
+    Attributes:
+        title: what the progress line calls the work.
+        seed: of the whole run.
+        images: images of one domain to see in all, over all processes.
+        batch: images of one domain in a step, over all processes.
+        optimizers: by player.
+        schedule: of all players' learning rates.
+        weights: of each term.
+    """
+
+    title: str
+    seed: int
+    images: int
+    batch: int
+    optimizers: Mapping[str, OptimizerConfig]
+    schedule: ScheduleConfig
+    weights: Mapping[str, float]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A person or the system asked the run to stop; a checkpoint has been written."""
+
+
+def step_seed(seed: int, rank: int, images_seen: int) -> int:
+    """The seed of one step's randomness, well mixed, in [0, 2^63)."""
+    mixed = hashlib.blake2b(f"{seed}/{rank}/{images_seen}".encode(), digest_size=8).digest()
+    return int.from_bytes(mixed, "big") >> 1
+
+
+def fit(
+    trainable: Trainable,
+    plan: Plan,
+    batches: Callable[[int], Iterable[Batch]],
+    runtime: Runtime,
+    run: RunDirectory,
+    console: Console,
+) -> dict[str, float]:
+    """Train until `plan.images` are seen; goes on from a checkpoint where there is one.
+
+    Args:
+        trainable: networks, players and losses.
+        plan: length, optimisers, weights.
+        batches: images seen -> batches from there on (this process's share).
+        runtime: device, precision, processes.
+        run: where checkpoints and log lines go.
+        console: where progress is shown.
+
+    Returns:
+        The last means of all terms, and `images_per_second`.
+
+    Raises:
+        RunError: a loss is not finite.
+        Interrupted: asked to stop; resumable.
+    """
+    # Networks, optimisers, and the checkpoint of an interrupted run.
+    for network in trainable.networks.values():
+        runtime.place(network).train()
+    groups = trainable.groups()
+    optimizers = {name: make_optimizer(plan.optimizers[name], groups[name]) for name in groups}
+    parameters = {name: [p for group in groups[name] for p in group.parameters] for name in groups}
+    seen = _load(trainable, optimizers, runtime, run)
+    if seen:
+        console.say(f"{plan.title}: going on at {seen} of {plan.images} images")
+
+    # What is watched: means of terms since the last status, time of the last checkpoint.
+    sums: dict[str, Tensor] = {}
+    steps, started, first = 0, time.monotonic(), seen
+    last_status = last_checkpoint = started
+    means: dict[str, float] = {}
+
+    stream = iter(batches(seen))
+    with (
+        console.progress(plan.title, plan.images, done=seen) as progress,
+        Tracker(run, runtime) as tracker,
+        _asked_to_stop() as stop,
+    ):
+        while seen < plan.images:
+            # Everything random in this step follows from where the run stands.
+            torch.manual_seed(step_seed(plan.seed, runtime.rank, seen))
+            batch = next(stream).to(runtime.device)
+            context = Context(images_seen=seen, total_images=plan.images)
+
+            # Each player in its turn: only its parameters move.
+            for player, optimizer in optimizers.items():
+                _only(player, parameters)
+                set_rate(optimizer, plan.schedule, context.progress)
+                with runtime.autocast():
+                    terms = trainable.losses(player, batch, context)
+                    total = torch.stack([plan.weights[name] * term for name, term in terms.items()]).sum()
+                optimizer.zero_grad(set_to_none=True)
+                if total.requires_grad:
+                    total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+                    runtime.average_gradients(parameters[player])
+                    if (limit := plan.optimizers[player].clip_norm) is not None:
+                        nn.utils.clip_grad_norm_(parameters[player], limit)
+                    optimizer.step()
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, torch.zeros((), device=runtime.device)) + term.detach().float()
+            _only(None, parameters)
+            trainable.after_step(context)
+            seen += plan.batch
+            steps += 1
+
+            # Status, checkpoint, stop: the only places where the device is waited for.
+            now = time.monotonic()
+            done, stopping = seen >= plan.images, runtime.any(stop.is_set())
+            if now - last_status >= _STATUS_SECONDS or done or stopping:
+                means = _means(sums, steps, plan.title, seen)
+                speed = (seen - first) / max(now - started, 1e-9)
+                progress.update(min(seen, plan.images), {**means, "images/s": speed})
+                tracker.log(seen, means)
+                sums, steps, last_status = {}, 0, now
+            if stopping or (not done and runtime.any(now - last_checkpoint >= runtime.config.checkpoint_seconds)):
+                _save(trainable, optimizers, seen, runtime, run)
+                last_checkpoint = now
+            if stopping and not done:
+                raise Interrupted(f"{plan.title} stopped at {seen} of {plan.images} images")
+    return {**means, "images_per_second": (seen - first) / max(time.monotonic() - started, 1e-9)}
+
+
+_STATUS_SECONDS = 5.0
+
+
+def _only(player: str | None, parameters: Mapping[str, Sequence[nn.Parameter]]) -> None:
+    """Let gradients reach the parameters of one player (None: of all)."""
+    for name, own in parameters.items():
+        for parameter in own:
+            parameter.requires_grad_(player is None or name == player)
+
+
+def _means(sums: Mapping[str, Tensor], steps: int, title: str, seen: int) -> dict[str, float]:
+    means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
+    for name, value in means.items():
+        if not math.isfinite(value):
+            raise RunError(
+                f"diverged: {name} is {value} at image {seen}",
+                title,
+                "lower the learning rate or that term's weight; running again goes on from the last checkpoint",
+            )
+    return means
+
+
+def _save(
+    trainable: Trainable,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    seen: int,
+    runtime: Runtime,
+    run: RunDirectory,
+) -> None:
+    if not runtime.is_main:
+        return
+    state = {
+        "images_seen": seen,
+        "networks": {name: network.state_dict() for name, network in trainable.networks.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+        "extra": trainable.extra_state(),
+    }
+    temporary = run.path(CHECKPOINT + ".tmp")
+    torch.save(state, temporary)
+    temporary.replace(run.path(CHECKPOINT))
+
+
+def _load(
+    trainable: Trainable,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    runtime: Runtime,
+    run: RunDirectory,
+) -> int:
+    file = run.path(CHECKPOINT)
+    if not file.is_file():
+        return 0
+    state = torch.load(file, map_location=runtime.device, weights_only=True)
+    for name, network in trainable.networks.items():
+        network.load_state_dict(state["networks"][name])
+    for name, optimizer in optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    trainable.load_extra_state(state["extra"])
+    return int(state["images_seen"])
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that the step in hand is finished; a second one ends at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

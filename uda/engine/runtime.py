@@ -1,0 +1,117 @@
+"""Devices, precision and processes, through Accelerate.
+
+A command starts alone or under `accelerate launch` / `torchrun`; this is the only place that knows which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from uda.core.errors import ConfigError
+from uda.core.training import RuntimeConfig
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _multiplies_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.backends.cpu.get_cpu_capability()
+    flags = Path("/proc/cpuinfo")
+    return capabilities.startswith("AVX512") and flags.is_file() and "avx512_bf16" in flags.read_text()
+
+
+@dataclass
+class Runtime:
+    """The device, precision and processes of this run."""
+
+    accelerator: Accelerator
+    precision: str
+    config: RuntimeConfig
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    @property
+    def rank(self) -> int:
+        """Number of the process."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Autocast to bfloat16, or nothing in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def place(self, network: M) -> M:
+        """The network on the device in channels_last memory format (faster convolutions, same numbers)."""
+        placed: M = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return placed
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Mean of the gradients over all processes, in one flat message.
+
+        Done by hand instead of by DistributedDataParallel: players of a GAN take turns, so most parameters have no
+        gradient in a given backward pass.
+        """
+        if self.processes == 1:
+            return
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        mean: Tensor = self.accelerator.reduce(flat, reduction="mean")
+        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter).contiguous()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any process (all of them then act alike)."""
+        if self.processes == 1:
+            return flag
+        count: Tensor = self.accelerator.reduce(torch.tensor(float(flag), device=self.device), reduction="sum")
+        return bool(count > 0)
+
+    def gather(self, items: Sequence[Any]) -> list[Any]:
+        """Items of all processes, in order of rank, on every process."""
+        return list(items) if self.processes == 1 else list(gather_object(list(items)))
+
+
+def make_runtime(config: RuntimeConfig) -> Runtime:
+    """Set up the device, or say why it cannot be had.
+
+    Raises:
+        ConfigError: a CUDA device is asked for and there is none.
+    """
+    wanted = config.device
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("no CUDA device is available", f"device {wanted}", "use --device cpu or auto")
+    if ":" in wanted:
+        torch.cuda.set_device(int(wanted.partition(":")[2]))
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if _multiplies_bfloat16() else "float32"
+    return Runtime(Accelerator(cpu=wanted == "cpu" or not torch.cuda.is_available()), precision, config)
+
+
+def wait_for_all(device: str) -> None:
+    """Wait until every process of the launch is here."""
+    PartialState(cpu=device == "cpu" or not torch.cuda.is_available()).wait_for_everyone()

@@ -1,0 +1,143 @@
+"""An endless, repeatable stream of batches: which image comes when is a function of (seed, position) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from uda.data.augment import augment_geometry
+from uda.data.augment_config import AugmentConfig
+from uda.data.batch import Batch
+from uda.data.dataset import SegmentationDataset
+from uda.engine.runtime import Runtime
+
+Item = dict[str, Tensor]
+
+
+class Order:
+    """Shuffled positions without end: position k of epoch k // n is a permutation's entry, or a weighted draw.
+
+    Args:
+        weights: sampling weight of each image; equal weights give permutations.
+        seed: of the order.
+        domain: parts the orders of two data sets under one seed.
+    """
+
+    def __init__(self, weights: Sequence[float], seed: int, domain: int) -> None:
+        self._seed, self._domain, self._count = seed, domain, len(weights)
+        total = float(sum(weights))
+        self._chances = None if len(set(weights)) <= 1 else np.asarray(weights) / total
+        self._epoch, self._permutation = -1, np.arange(0)
+
+    def __getitem__(self, position: int) -> int:
+        if self._chances is not None:
+            rng = np.random.default_rng([self._seed, self._domain, 1, position])
+            return int(rng.choice(self._count, p=self._chances))
+        epoch, place = divmod(position, self._count)
+        if epoch != self._epoch:
+            self._permutation = np.random.default_rng([self._seed, self._domain, 0, epoch]).permutation(self._count)
+            self._epoch = epoch
+        return int(self._permutation[place])
+
+
+@dataclass
+class Domain:
+    """One side of the stream: its images, their order and their augmentation."""
+
+    data: SegmentationDataset
+    order: Order
+    augment: AugmentConfig
+    seed: int
+    number: int
+
+    def item(self, position: int) -> tuple[Tensor, Tensor]:
+        """Augmented image (CHW, uint8) and label (HW, uint8) of a position."""
+        sample = self.data[self.order[position]]
+        rng = np.random.default_rng([self.seed, self.number, 2, position])
+        image, label = augment_geometry(
+            sample["image"].permute(1, 2, 0).numpy(), sample["label"].numpy(), self.augment, rng
+        )
+        image_HWC = np.ascontiguousarray(image)
+        return torch.from_numpy(image_HWC).permute(2, 0, 1), torch.from_numpy(np.ascontiguousarray(label))
+
+
+class _Positions(Dataset[Item]):
+    """Both domains by position in the stream."""
+
+    def __init__(self, domains: dict[str, Domain], length: int) -> None:
+        self._domains, self._length = domains, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, position: int) -> Item:
+        item: Item = {}
+        for name, domain in self._domains.items():
+            item[f"{name}_images"], item[f"{name}_labels"] = domain.item(position)
+        return item
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The positions of one process, step by step, never held as a list."""
+
+    start: int
+    stop: int
+    batch: int
+    offset: int
+    share: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for at in range(self.start + self.offset, self.stop, self.batch):
+            yield list(range(at, at + self.share))
+
+
+def make_domain(data: SegmentationDataset, augment: AugmentConfig, *, seed: int, number: int) -> Domain:
+    """A domain of the stream, drawn by the `weight` column of its manifest."""
+    return Domain(data, Order([sample.weight for sample in data.samples], seed, number), augment, seed, number)
+
+
+def batches(
+    source: Domain | None, target: Domain | None, *, total: int, batch: int, runtime: Runtime
+) -> Callable[[int], Iterator[Batch]]:
+    """A function from images seen to the batches that follow, for `uda.engine.loop.fit`.
+
+    Args:
+        source: labelled domain.
+        target: unlabelled domain (its labels are pseudo-labels, or 255 throughout).
+        total: images of one domain to be seen in all.
+        batch: images of one domain in a step, over all processes.
+        runtime: this process's rank, and the number of reading processes.
+    """
+    domains = {name: domain for name, domain in (("source", source), ("target", target)) if domain is not None}
+    steps = -(-total // batch)
+    dataset = _Positions(domains, steps * batch)
+    share = batch // runtime.processes
+
+    def start(images_seen: int) -> Iterator[Batch]:
+        loader = DataLoader(
+            dataset,
+            batch_sampler=_Share(images_seen, steps * batch, batch, runtime.rank * share, share),
+            num_workers=runtime.config.workers,
+            pin_memory=runtime.device.type == "cuda",
+        )
+        for item in loader:
+            yield to_batch(item)
+
+    return start
+
+
+def to_batch(item: Item) -> Batch:
+    """Collated uint8 tensors as a batch in the library's frame: RGB in [-1, 1], labels int64."""
+    fields = {}
+    for name, value in item.items():
+        if name.endswith("_images"):
+            fields[f"{name}_BCHW"] = value.float().div_(127.5).sub_(1)
+        else:
+            fields[f"{name}_BHW"] = value.long()
+    return Batch(**fields)

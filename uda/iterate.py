@@ -1,0 +1,105 @@
+"""`uda iterate`: run a pipeline's stages in order and report over all rounds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from uda import pipeline
+from uda.core.console import Console, duration, size
+from uda.core.errors import DataError
+from uda.core.manifest import Manifest, write_atomically
+from uda.stages import report as reporting
+from uda.stages.base import is_first_process
+
+
+def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_json: bool) -> None:
+    """Plan, say what it takes, run, report.
+
+    Args:
+        request: what the user asked for.
+        console: where it is said.
+        dry_run: stop after the plan.
+        as_json: print the report as JSON instead of a table.
+    """
+    planned = pipeline.expand(request, console)
+    decisions = list(pipeline.plan(planned, force=request.force))
+    for one, decision in decisions:
+        console.say(f"{one.name}: {decision.action} ({decision.reason})")
+    todo = [one for one, decision in decisions if decision.action != "skip"]
+    _say_cost(planned, todo, request, console, measure=not dry_run)
+    if dry_run:
+        return
+    done = pipeline.run(planned, console, force=request.force)
+    report = summarize(planned, done, request)
+    if is_first_process():
+        write_atomically(request.out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+        if report["rows"]:
+            reporting.write_iou_csv(report, request.out / "iou.csv")
+        page = reporting.write_report([request.out], request.out / "report.html")
+        if as_json:
+            console.result(json.dumps(report, indent=2))
+        elif report["rows"]:
+            console.result(reporting.format_table(report))
+        console.result(f"report: {page}")
+
+
+def _say_cost(
+    planned: Sequence[pipeline.Planned],
+    todo: Sequence[pipeline.Planned],
+    request: pipeline.Request,
+    console: Console,
+    *,
+    measure: bool,
+) -> None:
+    """Say how much disk and about how long the steps to run need; stop early where the disk is too small."""
+    if not todo:
+        console.say("everything is complete: nothing to run")
+        return
+    import shutil
+
+    from uda import cost
+
+    estimate = cost.estimate(planned, todo, console, measure=measure)
+    existing = next(folder for folder in (request.out, *request.out.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"
+    console.say(f"needs about {size(estimate.bytes)} of disk ({size(free)} free) and {time_text} on this machine")
+    if estimate.bytes > free:
+        raise DataError(
+            f"about {size(estimate.bytes)} are needed and {size(free)} are free", existing, "free some disk"
+        )
+
+
+def summarize(
+    planned: Sequence[pipeline.Planned], done: Mapping[str, Manifest], request: pipeline.Request
+) -> dict[str, Any]:
+    """The content of `report.json`: a row for each evaluation that has a name.
+
+    The gap closed is that of the last round: choosing the best by target labels would be selection on the test set.
+    """
+    rows = []
+    classes: list[str] = []
+    for one in planned:
+        if one.row is None:
+            continue
+        metrics = dict(done[one.name].metrics)
+        classes = metrics.pop("classes")
+        rows.append({"name": one.row, "round": one.round, **metrics})
+    rows.sort(key=lambda row: (row["name"] == "oracle", row["round"] or 0))
+    scores = {row["name"]: row["miou"] for row in rows}
+    last = [row["miou"] for row in rows if row["round"] is not None]
+    closed = None
+    if last and {"source only", "oracle"} <= set(scores) and scores["oracle"] != scores["source only"]:
+        closed = (last[-1] - scores["source only"]) / (scores["oracle"] - scores["source only"])
+    loaded = pipeline.load_pipeline(request)
+    return {
+        "classes": classes,
+        "rows": rows,
+        "gap_closed": closed,
+        "pipeline": request.pipeline,
+        "seed": request.seed or 0,
+        "label_space": loaded.label_space,
+        "published": loaded.published,
+    }

@@ -1,0 +1,34 @@
+"""Losses between what should agree: images, codes, predictions of one segmenter on two versions of an image."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def l1(prediction: Tensor, reference: Tensor) -> Tensor:
+    """Mean absolute difference of two tensors of one shape, in float32."""
+    return F.l1_loss(prediction.float(), reference.float())
+
+
+def symmetric_cross_entropy(reference_logits_BNHW: Tensor, logits_BNHW: Tensor, floor: float = 1e-4) -> Tensor:
+    """Cross-entropy both ways between two predictions (Musto & Zinelli 2020, eq. 5; Wang et al. 2019).
+
+    With q the reference's and p the other's softmax: the mean over pixels of `- sum q log p - sum p log q`.
+
+    Args:
+        reference_logits_BNHW: raw logits on the original image.
+        logits_BNHW: raw logits on the translated image.
+        floor: probabilities q below it count as it in `log q` (Wang et al. clamp labels at 1e-4; the paper at hand
+            states none). `log p` needs none: it is finite, and clamping it would stop the gradient where the
+            translation is most wrong.
+
+    Returns:
+        A scalar in float32, >= 0; twice the mean entropy where both are equal (and above the floor).
+    """
+    log_q, log_p = (F.log_softmax(logits.float(), dim=1) for logits in (reference_logits_BNHW, logits_BNHW))
+    forward = (log_q.exp() * log_p).sum(1)
+    backward = (log_p.exp() * log_q.clamp(min=math.log(floor))).sum(1)
+    return -(forward + backward).mean()

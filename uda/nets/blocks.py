@@ -1,0 +1,74 @@
+"""Building blocks of image-to-image networks in MUNIT's manner: reflected borders, instance norm, modulation.
+
+All normalisations of a residual block follow one pattern: instance norm without affine, then a `Modulation` (scale
+and shift) that comes from outside: from nowhere (plain IN), from a style code (AdaIN) or from a semantic map (SPADE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Modulation = tuple[Tensor, Tensor]
+"""Scale and shift, broadcastable to the features: (B, C, 1, 1) for AdaIN, (B, C, H, W) for SPADE."""
+
+
+def convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution with bias whose border of (kernel - 1) // 2 pixels is reflected."""
+    border = (kernel - 1) // 2
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, border, padding_mode="reflect" if border else "zeros")
+
+
+def instance_norm(features_BCHW: Tensor, modulation: Modulation | None = None) -> Tensor:
+    """Instance normalisation (Ulyanov et al. 2016) without affine, then `scale * h + shift` where given.
+
+    Keeps the memory format of its input. Which kernel is fast in channels_last differs by type on a CPU: group norm
+    with one channel a group in float32, instance norm through a copy in bfloat16 (2 to 4 times faster each).
+    """
+    if features_BCHW.dtype == torch.float32:
+        normed = F.group_norm(features_BCHW, features_BCHW.shape[1])
+    else:
+        normed = F.instance_norm(features_BCHW)
+        if features_BCHW.is_contiguous(memory_format=torch.channels_last):
+            normed = normed.contiguous(memory_format=torch.channels_last)
+    return normed if modulation is None else torch.addcmul(modulation[1], normed, modulation[0])
+
+
+class LayerNorm(nn.Module):
+    """MUNIT's layer normalisation: over C, H and W of each image, then scale and shift by channel.
+
+    Scales start uniform in [0, 1], shifts at 0. Differs from MUNIT's in the biased variance and in adding epsilon
+    below the root (group norm with one group: many times faster, relative difference about 1 / 2CHW).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Normalised features of the same shape."""
+        dtype = features_BCHW.dtype
+        return F.group_norm(features_BCHW, 1, self.scale.to(dtype), self.shift.to(dtype))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, each with a modulated instance norm, ReLU between them, around an identity skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = convolution(channels, channels, 3), convolution(channels, channels, 3)
+
+    def forward(self, features_BCHW: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
+        """Features of the same shape.
+
+        Args:
+            features_BCHW: input.
+            modulations: one for each of the two norms; None for plain instance norm.
+        """
+        one, two = (None, None) if modulations is None else modulations
+        hidden = F.relu(instance_norm(self.first(features_BCHW), one))
+        return features_BCHW + instance_norm(self.second(hidden), two)

@@ -1,0 +1,56 @@
+"""Patch discriminators at several scales (pix2pixHD, Wang et al. 2018; sizes as in MUNIT)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from uda.core.errors import ConfigError
+from uda.nets.blocks import convolution
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """The same patch discriminator, with weights of its own, on the image and on halved copies of it.
+
+    Each is `layers` 4x4 convolutions of stride 2 with LeakyReLU 0.2 and no norm, then 1x1 to one channel.
+
+    Args:
+        width: channels after the first convolution, doubled by each further one.
+        layers: convolutions of stride 2.
+        scales: sizes looked at; each is half of the one before (3x3 average, border not counted).
+    """
+
+    def __init__(self, width: int, layers: int, scales: int) -> None:
+        super().__init__()
+        self.smallest = 2 ** (layers + scales - 1)
+        self.scales = nn.ModuleList([_patch_discriminator(width, layers) for _ in range(scales)])
+
+    def forward(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Images -> one map of raw outputs (B, 1, h, w) for each scale, the largest first.
+
+        Raises:
+            ConfigError: the images are too small for that many scales and layers.
+        """
+        height, width = images_BCHW.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise ConfigError(
+                f"images of {width}x{height} are too small for its scales and layers",
+                "discriminator",
+                f"train at {self.smallest} pixels a side or more, or lower discriminator_scales or _layers",
+            )
+        outputs, images = [], images_BCHW
+        for index, body in enumerate(self.scales):
+            if index:
+                images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+            outputs.append(body(images))
+        return outputs
+
+
+def _patch_discriminator(width: int, layers: int) -> nn.Sequential:
+    widths = [3, *(width * 2**level for level in range(layers))]
+    body: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        body += [convolution(before, after, 4, 2), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*body, convolution(widths[-1], 1, 1))

@@ -1,0 +1,157 @@
+"""Encoders, decoder and modulations of the two-domain translators `sait` and `munit`.
+
+Both are an encoder to a shared content space and a decoder out of it (MUNIT, Huang et al. 2018; Musto & Zinelli 2020,
+appendix B). They differ in what modulates the decoder's residual blocks: a style code or a semantic map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from uda.nets.blocks import LayerNorm, Modulation, ResidualBlock, convolution, instance_norm
+
+CONTENT_STRIDE = 4
+"""Image pixels for each content pixel."""
+
+
+class ContentEncoder(nn.Module):
+    """7x7, two 4x4 of stride 2, residual blocks; instance norm and ReLU throughout.
+
+    Args:
+        width: channels after the first convolution; content has four times as many.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(
+            [convolution(3, width, 7), convolution(width, 2 * width, 4, 2), convolution(2 * width, 4 * width, 4, 2)]
+        )
+        self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Images in [-1, 1], sides divisible by 4 -> content (B, 4 width, H / 4, W / 4)."""
+        features = images_BCHW
+        for layer in self.down:
+            features = F.relu(instance_norm(layer(features)))
+        for block in self.blocks:
+            features = block(features)
+        return features
+
+
+class Decoder(nn.Module):
+    """Modulated residual blocks, two times (nearest x2, 5x5, layer norm, ReLU), 7x7, tanh.
+
+    Args:
+        width: channels before the last convolution; content has four times as many.
+        blocks: residual blocks; each takes two modulations.
+    """
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])
+        self.up = nn.ModuleList([convolution(4 * width, 2 * width, 5), convolution(2 * width, width, 5)])
+        self.norms = nn.ModuleList([LayerNorm(2 * width), LayerNorm(width)])
+        self.last = convolution(width, 3, 7)
+
+    def forward(self, content_BCHW: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
+        """Content -> images in [-1, 1], float32 (a guide's frame may need the precision), four times as large.
+
+        Args:
+            content_BCHW: from an encoder of the same width.
+            modulations: two for each residual block; None for plain instance norm.
+        """
+        features = content_BCHW
+        for index, block in enumerate(self.blocks):
+            features = block(features, None if modulations is None else modulations[2 * index : 2 * index + 2])
+        for layer, norm in zip(self.up, self.norms, strict=True):
+            features = F.relu(norm(layer(F.interpolate(features, scale_factor=2.0, mode="nearest"))))
+        return torch.tanh(self.last(features).float())
+
+
+class SpadeMaps(nn.Module):
+    """SPADE's modulations (Park et al. 2019) for every norm of a decoder, from unnormalised logits.
+
+    Args:
+        num_classes: channels of the logits.
+        hidden: channels between the two convolutions.
+        channels: channels of the modulated features.
+        norms: how many norms to modulate.
+    """
+
+    def __init__(self, num_classes: int, hidden: int, channels: int, norms: int) -> None:
+        super().__init__()
+        self.shared = nn.ModuleList([convolution(num_classes, hidden, 3) for _ in range(norms)])
+        self.gamma = nn.ModuleList([convolution(hidden, channels, 3) for _ in range(norms)])
+        self.beta = nn.ModuleList([convolution(hidden, channels, 3) for _ in range(norms)])
+
+    def forward(self, logits_BNHW: Tensor) -> list[Modulation]:
+        """(1 + gamma, beta) of each norm at the content's size.
+
+        All modulated norms work at that one size, so the logits are resized (bilinearly) once.
+        """
+        height, width = (side // CONTENT_STRIDE for side in logits_BNHW.shape[-2:])
+        small = F.interpolate(logits_BNHW.float(), size=(height, width), mode="bilinear", align_corners=False)
+        small = small.contiguous(memory_format=torch.channels_last)
+        made = []
+        for shared, gamma, beta in zip(self.shared, self.gamma, self.beta, strict=True):
+            hidden = F.relu(shared(small))
+            made.append((1 + gamma(hidden), beta(hidden)))
+        return made
+
+
+class StyleEncoder(nn.Module):
+    """MUNIT's style encoder: 7x7, four 4x4 of stride 2, global average, 1x1; ReLU, no norm.
+
+    Args:
+        width: channels after the first convolution, at most four times as many later.
+        style: length of the style code.
+        downsamplings: convolutions of stride 2.
+    """
+
+    def __init__(self, width: int, style: int, downsamplings: int = 4) -> None:
+        super().__init__()
+        widths = [width * min(2**level, 4) for level in range(downsamplings + 1)]
+        strided = [convolution(a, b, 4, 2) for a, b in pairwise(widths)]
+        self.down = nn.ModuleList([convolution(3, width, 7), *strided])
+        self.head = nn.Conv2d(widths[-1], style, 1)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Images in [-1, 1] -> style codes (B, style)."""
+        features = images_BCHW
+        for layer in self.down:
+            features = F.relu(layer(features))
+        codes: Tensor = self.head(features.mean((2, 3), keepdim=True))
+        return codes.flatten(1).float()
+
+
+class StyleModulations(nn.Module):
+    """MUNIT's MLP: a style code -> AdaIN's modulations for every norm of a decoder.
+
+    Args:
+        style: length of the style code.
+        hidden: width of the two hidden layers.
+        channels: channels of the modulated features.
+        norms: how many norms to modulate.
+    """
+
+    def __init__(self, style: int, hidden: int, channels: int, norms: int) -> None:
+        super().__init__()
+        self.norms = norms
+        self.layers = nn.Sequential(
+            nn.Linear(style, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * norms * channels),
+        )
+
+    def forward(self, styles_BS: Tensor) -> list[Modulation]:
+        """(scale, shift) of each norm, (B, C, 1, 1); the scale is the predicted value itself, not 1 + it."""
+        values = self.layers(styles_BS)[:, :, None, None].chunk(2 * self.norms, dim=1)
+        return list(zip(values[::2], values[1::2], strict=True))

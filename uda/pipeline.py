@@ -1,0 +1,278 @@
+"""Stage graphs: load a pipeline's YAML, expand its rounds, plan with reasons, run.
+
+A pipeline says which stage comes after which and names their configs; it holds no hyper-parameters. Steps `before` the
+rounds run once; steps of `each_round` once a round. An input is `STEP/FILE` or `STEP` (its directory): a step of the
+same round, else one of `before`. `previous.STEP` is that step of the last round, and in round 1 what `start` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field
+
+from uda.core.config import Config, Layers, validate
+from uda.core.console import Console
+from uda.core.errors import ConfigError, nearest
+from uda.core.manifest import Manifest
+from uda.core.resources import find_yaml
+from uda.stages.base import Decision, Stage, StageConfig, decide, execute
+from uda.stages.catalog import get_stage
+
+_DATA = ("source", "target", "val")
+_PREVIOUS = "previous."
+_UNSEEDED = ("minicity", "prepare")
+"""Stages whose seed is a fact about the data: `--seed` leaves them alone, so that seeds share one data set."""
+
+
+class Step(Config):
+    """One stage in a pipeline."""
+
+    stage: str
+    """Name of the stage."""
+    config: str | None = None
+    """Shipped config or YAML file; None: the stage's defaults."""
+    inputs: Mapping[str, str] = {}
+    """Input name -> where it comes from."""
+    row: str | None = None
+    """An evaluation's name in the report; `{round}` stands for the round."""
+    reads_target_labels: bool = False
+    """Says that the step learns from target labels (an oracle); left out where there are none."""
+
+
+class Pipeline(Config):
+    """What a YAML in `pipelines/` holds."""
+
+    label_space: str
+    """Label space of all stages."""
+    rounds: int = Field(default=1, ge=0)
+    """Rounds unless `--rounds` says otherwise."""
+    start: Mapping[str, str] = {}
+    """What `previous.STEP` means in round 1."""
+    before: Mapping[str, Step]
+    """Steps that run once, before the rounds."""
+    each_round: Mapping[str, Step] = {}
+    """Steps of every round."""
+    published: str | None = None
+    """Which published rows are comparable (a key of data_manifests/published.yaml)."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an input comes from: another planned step's directory, or a path given by hand; with a file below it."""
+
+    step: str | None
+    path: Path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step of the expanded graph."""
+
+    name: str
+    stage: Stage
+    config: StageConfig
+    inputs: Mapping[str, Source]
+    out: Path
+    row: str | None = None
+    round: int | None = None
+    reads_target_labels: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked of `uda iterate`.
+
+    Attributes:
+        pipeline: shipped name or YAML file.
+        out: directory of all steps.
+        rounds: overrides the pipeline's.
+        data: takes the place of `{data}` in inputs.
+        given: one's own manifests by name (source, target, val).
+        assignments: `STEP.key=value` or `STAGE.key=value`, or `label_space=...`.
+        seed: of all stages but the data's.
+        tiny: apply the `tiny` overlays.
+        device: overrides every stage's device.
+        force: run everything again.
+    """
+
+    pipeline: str
+    out: Path
+    rounds: int | None = None
+    data: Path | None = None
+    given: Mapping[str, Path] = field(default_factory=dict)
+    assignments: Sequence[str] = ()
+    seed: int | None = None
+    tiny: bool = False
+    device: str | None = None
+    force: bool = False
+
+
+def load_pipeline(request: Request) -> Pipeline:
+    """Read and check the pipeline that a request names."""
+    layers = Layers().add_file(find_yaml("pipelines", request.pipeline, "pipeline"), tiny=request.tiny)
+    layers.add_assignments([text for text in request.assignments if text.startswith("label_space=")])
+    return validate(Pipeline, layers)
+
+
+def expand(request: Request, console: Console) -> list[Planned]:
+    """All steps of the request in an order that respects their inputs.
+
+    Raises:
+        ConfigError: a reference or assignment that means nothing, a missing `--data`, wrong settings.
+    """
+    pipeline = load_pipeline(request)
+    rounds = pipeline.rounds if request.rounds is None else request.rounds
+    names = {*pipeline.before, *pipeline.each_round}
+    settings = _by_step(request, pipeline, names)
+    planned = [_plan_step(request, pipeline, name, step, None, settings) for name, step in pipeline.before.items()]
+    for number in range(1, rounds + 1):
+        planned += [
+            _plan_step(request, pipeline, name, step, number, settings) for name, step in pipeline.each_round.items()
+        ]
+    return _sorted(_without_unwanted(planned, request, console))
+
+
+def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str, list[str]]:
+    """Assignments by the step or stage they are for."""
+    stages = {step.stage for step in (*pipeline.before.values(), *pipeline.each_round.values())}
+    found: dict[str, list[str]] = {}
+    for text in request.assignments:
+        head, dot, rest = text.partition(".")
+        if text.startswith("label_space="):
+            continue
+        if not dot or head not in names | stages:
+            mend = f"write STEP.key=value; {nearest(head.partition('=')[0], names | stages)}"
+            raise ConfigError(f"'{text}' names no step", "--set", mend)
+        found.setdefault(head, []).append(rest)
+    return found
+
+
+def _plan_step(
+    request: Request, pipeline: Pipeline, name: str, step: Step, number: int | None, settings: Mapping[str, list[str]]
+) -> Planned:
+    stage = get_stage(step.stage)
+    layers = Layers()
+    if step.config is not None:
+        layers.add_file(find_yaml("configs", step.config), tiny=request.tiny)
+    fields = stage.config.model_fields
+    if "label_space" in fields:
+        layers.add(f"pipeline {request.pipeline}", {"label_space": pipeline.label_space})
+    if request.seed is not None and step.stage not in _UNSEEDED:
+        layers.add("--seed", {"seed": request.seed})
+    if request.device is not None:
+        layers.add("--device", {"runtime": {"device": request.device}})
+    layers.add_assignments([*settings.get(step.stage, []), *(settings.get(name, []) if name != step.stage else [])])
+    base = request.out if number is None else request.out / f"round_{number}"
+    return Planned(
+        name=name if number is None else f"{name}@{number}",
+        stage=stage,
+        config=validate(stage.config, layers),
+        inputs={key: _resolve(request, pipeline, text, number, name) for key, text in step.inputs.items()},
+        out=base / name,
+        row=None if step.row is None else step.row.format(round=number),
+        round=number,
+        reads_target_labels=step.reads_target_labels,
+    )
+
+
+def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str) -> Source:
+    """What a step's input means, as a path and the step that makes it."""
+    if "{data}" in text:
+        if request.data is None and not _replaced(of, request):
+            raise ConfigError("needs the data sets' folder", f"pipeline {request.pipeline}", "give --data ROOT")
+        return Source(None, Path(text.format(data=request.data)))
+    if text.startswith(_PREVIOUS):
+        head, _, rest = text.removeprefix(_PREVIOUS).partition("/")
+        if number == 1 and head not in pipeline.start:
+            raise ConfigError(f"'{text}' has no meaning in round 1", f"step {of}", f"say `start: {{{head}: STEP}}`")
+        name, at = (pipeline.start[head], None) if number == 1 else (head, (number or 1) - 1)
+    else:
+        name, _, rest = text.partition("/")
+        at = number if number is not None and name in pipeline.each_round else None
+    if name in request.given:
+        return Source(None, request.given[name].absolute())
+    if name not in (pipeline.before if at is None else pipeline.each_round):
+        known = {*pipeline.before, *pipeline.each_round}
+        raise ConfigError(f"input '{text}' names no step", f"step {of}", nearest(name, known))
+    base = request.out if at is None else request.out / f"round_{at}"
+    return Source(name if at is None else f"{name}@{at}", base / name / rest if rest else base / name)
+
+
+def _replaced(step: str, request: Request) -> bool:
+    return step in request.given or (bool(request.given) and step in _DATA)
+
+
+def _without_unwanted(planned: list[Planned], request: Request, console: Console) -> list[Planned]:
+    """Leave out data steps that one's own manifests replace, and what needs labels that are not there."""
+    if not request.given:
+        return planned
+    for name in ("source", "target"):
+        if name not in request.given:
+            raise ConfigError(f"own data need --source and --target; --{name} is missing", "uda iterate")
+    dropped = {name for name in _DATA if any(one.name == name for one in planned)}
+    if "val" not in request.given:
+        console.say("no --val: nothing is scored, so the report has no IoU table")
+    if not _has_labels(request.given["target"]):
+        console.say("no oracle: the target manifest has no labels")
+        dropped |= {one.name for one in planned if one.reads_target_labels}
+    kept = [one for one in planned if one.name not in dropped]
+    while True:  # what depends on something dropped goes too
+        names = {one.name for one in kept}
+        fit = [
+            one for one in kept if all(source.step is None or source.step in names for source in one.inputs.values())
+        ]
+        if len(fit) == len(kept):
+            break
+        kept = fit
+    wanted = {source.step for one in kept for source in one.inputs.values()}
+    return [one for one in kept if one.name in wanted or one.stage.name not in _UNSEEDED]
+
+
+def _has_labels(csv: Path) -> bool:
+    from uda.data.samples import read_samples  # pandas, only when own data are given
+
+    return any(sample.label is not None for sample in read_samples(csv))
+
+
+def _sorted(planned: list[Planned]) -> list[Planned]:
+    done: set[str] = set()
+    order: list[Planned] = []
+    left = list(planned)
+    while left:
+        ready = [one for one in left if all(s.step is None or s.step in done for s in one.inputs.values())]
+        if not ready:
+            raise ConfigError("steps wait for each other", ", ".join(one.name for one in left), "mend their inputs")
+        order.append(ready[0])
+        done.add(ready[0].name)
+        left.remove(ready[0])
+    return order
+
+
+def plan(planned: Sequence[Planned], *, force: bool) -> Iterator[tuple[Planned, Decision]]:
+    """Say for each step whether it would run, and why; nothing is run."""
+    running: set[str] = set()
+    for one in planned:
+        waits = [source.step for source in one.inputs.values() if source.step in running]
+        if waits:
+            decision = Decision("run", f"its input {waits[0]} is made first")
+        else:
+            decision = decide(one.stage, one.config, _paths(one), one.out, force=force)
+        if decision.action != "skip":
+            running.add(one.name)
+        yield one, decision
+
+
+def _paths(one: Planned) -> dict[str, Path]:
+    return {name: source.path for name, source in one.inputs.items()}
+
+
+def run(planned: Sequence[Planned], console: Console, *, force: bool) -> dict[str, Manifest]:
+    """Run every step that has to, in order; manifests by step."""
+    done: dict[str, Manifest] = {}
+    for one in planned:
+        console.say(f"--- {one.name}")
+        done[one.name] = execute(one.stage, one.config, _paths(one), one.out, console, force=force)
+    return done

@@ -1,0 +1,69 @@
+"""Small things that every stage which writes images shares: unique names, and the manifest of what it made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from uda.core.rundir import RunDirectory
+from uda.data.label_space import LabelSpace
+from uda.data.samples import Sample, write_samples
+from uda.data.spec import write_index_spec
+
+DATASET = "dataset.yaml"
+"""Name of the dataset spec beside a `samples.csv` whose labels are class indices."""
+
+
+def unique_names(samples: Sequence[Sample]) -> list[str]:
+    """A file name without ending for each sample: its image's own, with its folder's before it where two are alike."""
+    stems = [sample.image.stem for sample in samples]
+    doubled = {stem for stem, count in Counter(stems).items() if count > 1}
+    names = [
+        f"{sample.image.parent.name}__{stem}" if stem in doubled else stem
+        for stem, sample in zip(stems, samples, strict=True)
+    ]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{index:06d}_{stem}" for index, stem in enumerate(stems)]
+
+
+def image_stems(folder: Path) -> dict[str, Path]:
+    """PNG files of a folder by name without ending."""
+    return {path.stem: path for path in sorted(folder.glob("*.png"))}
+
+
+def write_made_samples(
+    run: RunDirectory,
+    file: str,
+    space: LabelSpace,
+    samples: Sequence[Sample],
+    *,
+    images: str | None,
+    labels: str | None,
+) -> None:
+    """Write a manifest of images or labels that this stage made out of `samples`.
+
+    Args:
+        run: the stage's directory; the label coding is written beside the manifest.
+        file: name of the manifest.
+        space: whose class indices the labels hold.
+        samples: what it was made from, in the order of `unique_names`.
+        images: folder of new images; None: the old images.
+        labels: folder of new labels; None: no labels.
+    """
+    write_index_spec(space, run.path(DATASET))
+    run.add(DATASET)
+    rows = [
+        replace(
+            sample,
+            image=run.path(f"{images}/{name}.png") if images else sample.image,
+            label=run.path(f"{labels}/{name}.png") if labels else None,
+            dataset=DATASET,
+            spec_base=run.partial,
+        )
+        for name, sample in zip(unique_names(samples), samples, strict=True)
+    ]
+    write_samples(run.path(file), rows)
+    run.add(file)

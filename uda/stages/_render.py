@@ -1,0 +1,136 @@
+"""Render a set of images with a fitted translator, labels carried along, and a picture to judge it by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from uda.data.batch import Batch
+from uda.data.dataset import SegmentationDataset
+from uda.data.label_space import LabelSpace
+from uda.data.read import encode_png
+from uda.data.samples import Sample
+from uda.engine.loop import step_seed
+from uda.engine.runtime import Runtime
+from uda.engine.stream import to_batch
+from uda.stages._files import unique_names, write_made_samples
+from uda.stages.base import Job
+from uda.translators.base import AbstractTranslator, Direction
+
+_FOLDERS: dict[Direction, tuple[str, str]] = {
+    "source_to_target": ("images", "labels"),
+    "target_to_source": ("target_images", ""),
+}
+
+
+def to_pixels(images_BCHW: Tensor) -> NDArray[np.uint8]:
+    """Images in [-1, 1] as uint8 BHWC."""
+    scaled = (images_BCHW.float().clamp(-1, 1) + 1) * 127.5
+    pixels: NDArray[np.uint8] = scaled.round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+class Renderer:
+    """Renders sets of images into a stage's directory.
+
+    Args:
+        job: the translate stage's job.
+        translator: fitted, on the device.
+        space: label space of what is written.
+        runtime: device, precision, processes.
+    """
+
+    def __init__(self, job: Job, translator: AbstractTranslator, space: LabelSpace, runtime: Runtime) -> None:
+        self._job, self._config = job, job.config
+        self._translator, self._space, self._runtime = translator, space, runtime
+        for network in translator.networks.values():
+            network.eval()
+
+    def render(self, samples: Sequence[Sample], others: Sequence[Sample], *, direction: Direction) -> None:
+        """Write a translation of every sample of this process's share that is not there yet.
+
+        Args:
+            samples: what is rendered; its labels are opened only when it is the source.
+            others: images of the other domain, one drawn for each (a style, colour statistics).
+            direction: which way.
+        """
+        folder, label_folder = _FOLDERS[direction]
+        names = unique_names(samples)
+        data, other = self._data(samples, labels=bool(label_folder)), self._data(others, labels=False)
+        size, run = self._config.render_batch, self._job.run
+        blocks = [list(range(at, min(at + size, len(data)))) for at in range(0, len(data), size)]
+        share = blocks[self._runtime.rank :: self._runtime.processes]
+        todo = [block for block in share if not all(run.has(f"{folder}/{names[i]}.png") for i in block)]
+        loader = DataLoader(data, batch_sampler=todo, num_workers=self._config.runtime.workers)
+        done = (len(share) - len(todo)) * size
+        with self._job.console.progress(f"translate: rendering {folder}", len(data), done=done) as progress:
+            for block, item in zip(todo, loader, strict=True):
+                images = self._translate(item, other, block[0], direction)
+                for index, image in zip(block, to_pixels(images), strict=True):
+                    run.write(f"{folder}/{names[index]}.png", encode_png(image))
+                if label_folder:
+                    for index, label in zip(block, item["label"].numpy(), strict=True):
+                        run.write(f"{label_folder}/{names[index]}.png", encode_png(label))
+                progress.update(min(progress.done + len(block) * self._runtime.processes, len(data)))
+
+    def write_samples(self, source: Sequence[Sample], target: Sequence[Sample]) -> None:
+        """Write `samples.csv` (and `target_samples.csv`) with the label coding beside it."""
+        run, space = self._job.run, self._space
+        write_made_samples(run, "samples.csv", space, source, images="images", labels="labels")
+        if self._config.render_target:
+            write_made_samples(run, "target_samples.csv", space, target, images="target_images", labels=None)
+
+    def write_grid(
+        self, source: Sequence[Sample], target: Sequence[Sample], guide: Callable[[Tensor], Tensor] | None
+    ) -> None:
+        """Write `grid.png`; a row: source, labels, guide's prediction, translation, with swapped guidance, a target."""
+        rows = min(self._config.grid_rows, len(source))
+        chosen = np.linspace(0, len(source) - 1, rows).round().astype(int).tolist()
+        data, other = self._data(source, labels=True), self._data(target, labels=False)
+        item = next(iter(DataLoader(Subset(data, chosen), batch_size=rows)))
+        batch = self._batch(item, other, 0, "source_to_target")
+        columns = [item["image"].permute(0, 2, 3, 1).numpy(), self._colors(item["label"].numpy())]
+        with torch.inference_mode(), self._runtime.autocast():
+            if guide is not None and batch.source_images_BCHW is not None:
+                columns.append(self._colors(guide(batch.source_images_BCHW).argmax(1).cpu().numpy()))
+            generator = torch.Generator(self._runtime.device).manual_seed(step_seed(self._config.seed, 0, 0))
+            columns.append(to_pixels(self._translator.translate(batch, generator=generator).images_BCHW))
+            if rows > 1 and (swapped := self._translator.swap_guidance(batch)) is not None:
+                columns.append(to_pixels(swapped.images_BCHW))
+        assert batch.target_images_BCHW is not None
+        columns.append(to_pixels(batch.target_images_BCHW))
+        grid = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
+        self._job.run.write("grid.png", encode_png(np.ascontiguousarray(grid)))
+
+    def _translate(self, item: Any, other: SegmentationDataset, first: int, direction: Direction) -> Tensor:
+        number = 0 if direction == "source_to_target" else 1
+        seed = step_seed(self._config.seed, number, first)
+        generator = torch.Generator(self._runtime.device).manual_seed(seed)
+        batch = self._batch(item, other, first, direction)
+        with torch.inference_mode(), self._runtime.autocast():
+            return self._translator.translate(batch, generator=generator, direction=direction).images_BCHW
+
+    def _batch(self, item: Any, other: SegmentationDataset, first: int, direction: Direction) -> Batch:
+        """The images to render, with a random image of the other domain beside each."""
+        rng = np.random.default_rng([self._config.seed, 3, first])
+        drawn = torch.stack([other[int(i)]["image"] for i in rng.integers(len(other), size=len(item["image"]))])
+        if direction == "source_to_target":
+            fields = {"source_images": item["image"], "source_labels": item["label"], "target_images": drawn}
+        else:
+            fields = {"source_images": drawn, "target_images": item["image"]}
+        return to_batch(fields).to(self._runtime.device)
+
+    def _data(self, samples: Sequence[Sample], *, labels: bool) -> SegmentationDataset:
+        config = self._config
+        return SegmentationDataset(
+            samples, self._space, size=config.size, with_labels=labels, interpolation=config.interpolation
+        )
+
+    def _colors(self, labels: NDArray[Any]) -> NDArray[np.uint8]:
+        return self._space.palette()[labels.astype(np.uint8)]

@@ -1,0 +1,97 @@
+"""A translator as the training loop wants it, and how a fitted one is kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from uda.core import registry
+from uda.core.errors import DataError
+from uda.core.training import OptimizerConfig, ParameterGroup
+from uda.data.batch import Batch, Context
+from uda.translators.base import AbstractTranslator, Setting
+
+if TYPE_CHECKING:
+    from uda.stages.translate import TranslateConfig
+
+
+class TranslateTask:
+    """The translator's players for the loop.
+
+    Args:
+        config: settings of the stage.
+        num_classes: of the label space.
+        guide: frozen segmenter, or None.
+    """
+
+    def __init__(self, config: TranslateConfig, num_classes: int, guide: Callable[[Tensor], Tensor] | None) -> None:
+        torch.manual_seed(config.seed)
+        method = registry.load("translators", config.translator.name)
+        self.translator: AbstractTranslator = method(config.translator, Setting(num_classes, guide))
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """The translator's networks."""
+        return self.translator.networks
+
+    def groups(self) -> Mapping[str, Sequence[ParameterGroup]]:
+        """One parameter group for each player, in update order."""
+        return {name: [ParameterGroup(parameters)] for name, parameters in self.translator.players().items()}
+
+    def optimizers(self) -> dict[str, OptimizerConfig]:
+        """Optimiser of each player."""
+        return dict(self.translator.config.optimizers)
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """The translator's terms."""
+        return self.translator.losses(player, batch, context)
+
+    def after_step(self, context: Context) -> None:
+        """The translator's own bookkeeping."""
+        self.translator.after_step(context)
+
+    def extra_state(self) -> dict[str, Any]:
+        """The translator's state outside its networks."""
+        return self.translator.extra_state()
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore it."""
+        self.translator.load_extra_state(state)
+
+
+def save_translator(translator: AbstractTranslator, directory: Path) -> None:
+    """Write `translator.safetensors` (all networks) and `model.json` (settings)."""
+    tensors = {
+        f"{name}/{key}": value.contiguous().cpu().clone()
+        for name, network in translator.networks.items()
+        for key, value in network.state_dict().items()
+    }
+    save_file(tensors, directory / "translator.safetensors")
+    text = json.dumps({"translator": translator.config.model_dump(mode="json")}, indent=2)
+    (directory / "model.json").write_text(text + "\n")
+
+
+def load_translator(translator: AbstractTranslator, directory: Path) -> None:
+    """Load what `save_translator` wrote into a translator of the same settings.
+
+    Raises:
+        DataError: weights are missing or of other shapes.
+    """
+    file = directory / "translator.safetensors"
+    if not file.is_file():
+        raise DataError("holds no translator.safetensors", directory, "give the directory of a finished translate")
+    tensors = load_file(file)
+    for name, network in translator.networks.items():
+        own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            mend = "use the settings it was fitted with (its config.yaml)"
+            raise DataError(f"does not fit the settings: {reason}", file, mend) from error

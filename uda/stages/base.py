@@ -1,0 +1,240 @@
+"""What a stage is, when it has to run, and how it is run: the same for every verb."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from uda.core.config import Config, digest, settings_that_matter
+from uda.core.console import Console, duration
+from uda.core.errors import ConfigError
+from uda.core.manifest import Manifest, input_digest, read_manifest
+from uda.core.rundir import RunDirectory
+from uda.core.training import RuntimeConfig
+
+Action = Literal["run", "resume", "skip"]
+
+
+class StageConfig(Config):
+    """Base of every stage's settings."""
+
+    seed: int = 0
+    """Seed of everything random in the stage."""
+    runtime: RuntimeConfig = RuntimeConfig()
+    """Device, precision, workers."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage's `run` gets.
+
+    Attributes:
+        config: the stage's settings.
+        inputs: paths by name; optional inputs that were not given are absent.
+        run: where it writes.
+        console: where it speaks.
+    """
+
+    config: Any
+    inputs: Mapping[str, Path]
+    run: RunDirectory
+    console: Console
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One verb.
+
+    Attributes:
+        name: as on the command line.
+        version: raised by hand when the same settings come to mean something else.
+        config: settings class.
+        run: does the work and returns metrics.
+        required: names of inputs that must be given.
+        optional: names of inputs that may be given.
+        foreign: names of inputs that are folders which no stage made (a data set, somebody's predictions).
+        check: looks at settings and inputs before anything runs, raising ConfigError or DataError.
+    """
+
+    name: str
+    version: int
+    config: type[StageConfig]
+    run: Callable[[Job], dict[str, Any]]
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    check: Callable[[Any, Mapping[str, Path]], None] | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a stage runs, and why."""
+
+    action: Action
+    reason: str
+    fingerprint: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: Path, *, force: bool) -> Decision:
+    """Compare what would be made with what is there.
+
+    Raises:
+        DataError: an input is missing.
+        ConfigError: inputs are missing or unknown, or `out` belongs to something else.
+    """
+    _check_inputs(stage, inputs)
+    settings = settings_that_matter(config)
+    digests = {
+        name: {"path": str(path), "digest": input_digest(path, foreign=name in stage.foreign)}
+        for name, path in sorted(inputs.items())
+    }
+    # Where inputs lie is recorded but not fingerprinted: moved results stay valid.
+    content = {name: one["digest"] for name, one in digests.items()}
+    fingerprint = digest([stage.name, stage.version, settings, content])
+    old = read_manifest(out) if out.is_dir() else None
+    if old is None and out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise ConfigError("exists and was not made by this program", out, "choose another --out")
+    if old is not None and old.stage != stage.name:
+        raise ConfigError(f"holds the results of '{old.stage}'", out, "choose another --out")
+    started = RunDirectory(out).started_for()
+    if force:
+        action, reason = "run", "--force"
+    elif old is not None and old.fingerprint == fingerprint:
+        action, reason = "skip", "complete, same settings and inputs"
+    elif started == fingerprint:
+        action, reason = "resume", "interrupted run of the same settings found"
+    elif old is not None:
+        action, reason = "run", f"stale: {_difference(old, stage, settings, content)}"
+    else:
+        action, reason = "run", "not made yet" if started is None else "an interrupted run had other settings"
+    return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
+
+
+def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
+    missing = [name for name in stage.required if name not in inputs]
+    if missing:
+        raise ConfigError(f"needs {', '.join('--' + name for name in missing)}", f"uda {stage.name}")
+    unknown = set(inputs) - set(stage.required) - set(stage.optional)
+    if unknown:
+        raise ConfigError(f"takes no input {', '.join(sorted(unknown))}", f"uda {stage.name}")
+
+
+def _difference(old: Manifest, stage: Stage, settings: Mapping[str, Any], content: Mapping[str, str]) -> str:
+    """Say what changed since the old run, shortly."""
+    if old.version != stage.version:
+        return f"version {old.version} -> {stage.version}"
+    changes = [f"config {line}" for line in _changes("", old.settings, settings)]
+    before = {name: one["digest"] for name, one in old.inputs.items()}
+    for name in sorted(set(before) | set(content)):
+        if before.get(name) != content.get(name):
+            kind = "added" if name not in before else "taken away" if name not in content else "changed"
+            changes.append(f"input {name} {kind}")
+    return ", ".join(changes[:4]) + (f" and {len(changes) - 4} more" if len(changes) > 4 else "")
+
+
+def _changes(prefix: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines = []
+        for key in sorted(set(old) | set(new)):
+            where = f"{prefix}.{key}" if prefix else str(key)
+            lines += _changes(where, old.get(key, "default"), new.get(key, "default"))
+        return lines
+    if isinstance(new, tuple):
+        new = list(new)
+    return [] if old == new else [f"{prefix} {old} -> {new}"]
+
+
+def execute(
+    stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: Path, console: Console, *, force: bool = False
+) -> Manifest:
+    """Run a stage, go on with it, or skip it, saying which and why.
+
+    Returns:
+        The manifest of the complete stage directory.
+    """
+    decision = decide(stage, config, inputs, out, force=force)
+    console.say(f"{stage.name} -> {out}: {_VERB[decision.action]} ({decision.reason})")
+    if decision.action == "skip":
+        manifest = read_manifest(out)
+        assert manifest is not None
+        return manifest
+    if stage.check is not None:
+        stage.check(config, inputs)
+    resolved = config.model_dump(mode="json")
+    run = RunDirectory(out)
+    if is_first_process():
+        run.begin(decision.fingerprint, resolved, fresh=decision.action == "run")
+    wait_for_processes(config)
+    started = time.time()
+    metrics = stage.run(Job(config, dict(inputs), run, console))
+    manifest = Manifest(
+        stage=stage.name,
+        version=stage.version,
+        fingerprint=decision.fingerprint,
+        reason=decision.reason,
+        settings=decision.settings,
+        config=resolved,
+        inputs=decision.inputs,
+        outputs=run.outputs_digest(),
+        metrics=metrics,
+        recorded=recorded(time.time() - started),
+    )
+    if is_first_process():
+        run.complete(manifest)
+        console.say(f"{stage.name} -> {out}: done in {duration(time.time() - started)}")
+    wait_for_processes(config)
+    return manifest
+
+
+def check_divisible(key: str, size: tuple[int, int], multiple: int, who: str) -> None:
+    """Refuse a height or width that the network's strides do not divide.
+
+    Raises:
+        ConfigError: the nearest sizes that fit are named.
+    """
+    if any(side % multiple for side in size):
+        fitting = [max(multiple, round(side / multiple) * multiple) for side in size]
+        raise ConfigError(f"{list(size)} is not divisible by {multiple}, as {who} needs", key, f"use {fitting}")
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, in a launch of several (`accelerate launch`, `torchrun`)."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def wait_for_processes(config: StageConfig) -> None:
+    """Wait for the other processes of the launch, where there are any."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from uda.engine.runtime import wait_for_all  # here, so that deciding needs no torch
+
+        wait_for_all(config.runtime.device)
+
+
+_VERB: Mapping[str, str] = {"run": "running", "resume": "going on", "skip": "skipped"}
+
+
+def recorded(seconds: float) -> dict[str, Any]:
+    """Versions and machine, for the record."""
+    packages = ("uda", "torch", "segmentation-models-pytorch", "timm", "kornia")
+    return {
+        "seconds": round(seconds, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

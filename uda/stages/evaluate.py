@@ -1,0 +1,172 @@
+"""`uda evaluate`: confusion matrix at full label size, per-class IoU, mIoU over the label space and its subsets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from uda.core.errors import ConfigError, DataError
+from uda.core.lazy import lazy_import
+from uda.data.label_space import LabelSpace, load_space
+from uda.data.read import Interpolation, LabelReader, Pixels, read_label, read_size
+from uda.data.samples import Sample, read_samples
+from uda.data.spec import index_spec, mapping_table
+from uda.stages._files import image_stems, unique_names
+from uda.stages.base import Job, Stage, StageConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from uda.data import dataset
+    from uda.engine import inference, runtime
+    from uda.metrics import confusion
+    from uda.segmenters import _store as store
+else:
+    np = lazy_import("numpy")
+    confusion = lazy_import("uda.metrics.confusion")
+    dataset = lazy_import("uda.data.dataset")
+    inference = lazy_import("uda.engine.inference")
+    runtime = lazy_import("uda.engine.runtime")
+    store = lazy_import("uda.segmenters._store")
+
+
+class EvaluateConfig(StageConfig):
+    """Settings of `uda evaluate`."""
+
+    runtime_only = frozenset({"batch"})
+
+    label_space: str = "cityscapes19"
+    """A shipped label space or a YAML file."""
+    size: tuple[int, int] | None = None
+    """Height and width that images are resized to for the segmenter; None: as they are."""
+    batch: int = Field(default=4, ge=1)
+    """Images at once."""
+    upsample: Literal["logits", "softmax"] = "logits"
+    """What is brought to label size before the argmax (AdaptSegNet, ADVENT: logits; BDL: softmax)."""
+    coding: Literal["train-ids", "label-ids"] = "train-ids"
+    """Pixels of --predictions: class indices of the label space, or label values of the data set."""
+    interpolation: Interpolation = "bicubic"
+    """How images are resized."""
+
+
+def _run(job: Job) -> dict[str, Any]:
+    config: EvaluateConfig = job.config
+    space = load_space(config.label_space)
+    samples = read_samples(job.inputs["target"])
+    unlabelled = [sample.image for sample in samples if sample.label is None]
+    if unlabelled:
+        raise DataError("has no label to score against", unlabelled[0], "give a manifest with labels")
+    labels = LabelReader(samples, space)
+    matrix = confusion.ConfusionMatrix(len(space.classes))
+    pairs = _predicted(job, samples, space) if "segmenter" in job.inputs else _given(job, samples, space)
+    for prediction, sample in pairs:
+        label = labels.read(sample)
+        assert label is not None
+        if prediction.shape != label.shape:
+            what = f"prediction is {prediction.shape[::-1]}, its label {label.shape[::-1]} (width, height)"
+            raise DataError(what, sample.image, "write predictions at the size of the labels")
+        matrix.update(prediction, label)
+    report = summarize(matrix, space)
+    job.run.write("report.json", (json.dumps(report, indent=2) + "\n").encode())
+    job.run.write("iou.csv", _iou_table(matrix, space).to_csv(index=False).encode())
+    names = list(space.names)
+    table = pd.DataFrame(matrix.array, index=pd.Index(names, name="label \\ prediction"), columns=names)
+    job.run.write("confusion.csv", table.to_csv().encode())
+    job.console.say(f"evaluate: mIoU {100 * report['miou']:.2f} over {len(samples)} images")
+    return report
+
+
+def _predicted(job: Job, samples: list[Sample], space: LabelSpace) -> Iterator[tuple[Pixels, Sample]]:
+    """Predictions of a segmenter, each at its label's size; every process sees all images."""
+    config: EvaluateConfig = job.config
+    rt = runtime.make_runtime(config.runtime)
+    names = list(space.names)
+    network = store.load_segmenter(job.inputs["segmenter"], expected_classes=names).network
+    data = dataset.SegmentationDataset(
+        samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
+    )
+    batch = config.batch if config.size is not None else 1
+    with job.console.progress("evaluate", len(samples)) as progress:
+        for predicted in inference.predict(network, data, rt, batch=batch, everywhere=True):
+            for index, logits_NHW in zip(predicted.indices, predicted.logits_BNHW, strict=True):
+                label = samples[index].label
+                assert label is not None
+                yield (
+                    inference.to_labels(logits_NHW, read_size(label), network.align_corners, config.upsample),
+                    samples[index],
+                )
+            progress.update(progress.done + len(predicted.indices))
+
+
+def _given(job: Job, samples: list[Sample], space: LabelSpace) -> Iterator[tuple[Pixels, Sample]]:
+    """Predictions that somebody wrote as PNGs named after the images."""
+    config: EvaluateConfig = job.config
+    files = image_stems(job.inputs["predictions"])
+    own, by_value = index_spec(space), LabelReader(samples, space)
+    table = mapping_table(own, space)
+    with job.console.progress("evaluate", len(samples)) as progress:
+        for sample, name in zip(samples, unique_names(samples), strict=True):
+            file = files.get(name) or files.get(sample.image.stem)
+            if file is None:
+                mend = f"write {sample.image.stem}.png"
+                raise DataError(f"no prediction for {sample.image.name}", job.inputs["predictions"], mend)
+            if config.coding == "train-ids":
+                prediction: Pixels | None = read_label(file, own, table)
+            else:
+                prediction = by_value.read(replace(sample, label=file))
+            assert prediction is not None
+            yield prediction, sample
+            progress.update(progress.done + 1)
+
+
+def summarize(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> dict[str, Any]:
+    """The scores of a confusion matrix, IoU as fractions and None for a class that occurs nowhere."""
+    names = list(space.names)
+    iou = [None if np.isnan(value) else float(value) for value in matrix.iou()]
+    subsets = {
+        name: float(matrix.mean_iou([names.index(one) for one in members])) for name, members in space.subsets.items()
+    }
+    return {
+        "classes": names,
+        "miou": float(matrix.mean_iou()),
+        "pixel_accuracy": float(matrix.pixel_accuracy()),
+        "class_accuracy": float(matrix.class_accuracy()),
+        "iou": dict(zip(names, iou, strict=True)),
+        "subsets": subsets,
+    }
+
+
+def _iou_table(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> pd.DataFrame:
+    array = matrix.array
+    return pd.DataFrame(
+        {
+            "class": list(space.names),
+            "iou": matrix.iou(),
+            "pixels": array.sum(1),
+            "predicted_pixels": array.sum(0)[: len(space.classes)],
+            "correct_pixels": np.diag(array),
+        }
+    )
+
+
+def _check(config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
+    if ("segmenter" in inputs) == ("predictions" in inputs):
+        raise ConfigError("needs one of --segmenter DIR and --predictions DIR", "uda evaluate")
+
+
+STAGE = Stage(
+    name="evaluate",
+    version=1,
+    config=EvaluateConfig,
+    run=_run,
+    required=("target",),
+    optional=("segmenter", "predictions"),
+    foreign=("predictions",),
+    check=_check,
+)

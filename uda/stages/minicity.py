@@ -1,0 +1,54 @@
+"""`uda minicity`: render the built-in data sets in the true layouts of GTA5, SYNTHIA and Cityscapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from uda.core.lazy import lazy_import
+from uda.stages.base import Job, Stage, StageConfig
+
+if TYPE_CHECKING:
+    from uda.data import minicity
+else:
+    minicity = lazy_import("uda.data.minicity")
+
+
+class MinicityConfig(StageConfig):
+    """Settings of `uda minicity`."""
+
+    gta5: int = Field(default=400, ge=0)
+    """Images in the GTA5 layout."""
+    synthia: int = Field(default=200, ge=0)
+    """Images in the SYNTHIA layout."""
+    cityscapes_train: int = Field(default=300, ge=0)
+    """Training images in the Cityscapes layout."""
+    cityscapes_val: int = Field(default=100, ge=0)
+    """Validation images in the Cityscapes layout."""
+    height: int = Field(default=128, ge=64, multiple_of=2)
+    """Image height in pixels."""
+    width: int = Field(default=256, ge=128, multiple_of=2)
+    """Image width in pixels."""
+
+
+def _run(job: Job) -> dict[str, Any]:
+    config: MinicityConfig = job.config
+    keys = ("gta5", "synthia", "cityscapes_train", "cityscapes_val")
+    counts = {key: getattr(config, key) for key in keys}
+    root = job.run.path("gta5").parent
+    with job.console.progress("minicity", sum(counts.values())) as progress:
+        minicity.write_minicity(
+            root,
+            seed=config.seed,
+            counts=counts,
+            height=config.height,
+            width=config.width,
+            progress=lambda done, _: progress.update(done),
+        )
+    for file in sorted(path for name in ("gta5", "synthia", "cityscapes") for path in (root / name).rglob("*.png")):
+        job.run.add(file.relative_to(root).as_posix())
+    return {"images": counts}
+
+
+STAGE = Stage(name="minicity", version=1, config=MinicityConfig, run=_run)

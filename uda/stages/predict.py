@@ -1,0 +1,107 @@
+"""`uda predict`: label maps and overlays for any images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from uda.core.config import Config
+from uda.core.console import Console
+from uda.core.errors import DataError
+from uda.core.lazy import lazy_import
+from uda.core.training import RuntimeConfig
+from uda.data.label_space import load_space
+from uda.data.read import Interpolation, read_image, read_size, write_image, write_label
+from uda.data.samples import Sample
+from uda.stages._files import unique_names
+
+if TYPE_CHECKING:
+    from uda.data import dataset
+    from uda.engine import inference, runtime
+    from uda.segmenters import _store as store
+else:
+    dataset = lazy_import("uda.data.dataset")
+    inference = lazy_import("uda.engine.inference")
+    runtime = lazy_import("uda.engine.runtime")
+    store = lazy_import("uda.segmenters._store")
+
+_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+class PredictConfig(Config):
+    """Settings of `uda predict`."""
+
+    size: tuple[int, int] | None = None
+    """Height and width that images are resized to; None: the size that the segmenter was trained at."""
+    opacity: float = Field(default=0.5, ge=0, le=1)
+    """How much of the class colours an overlay shows."""
+    interpolation: Interpolation = "bicubic"
+    """How images are resized."""
+    runtime: RuntimeConfig = RuntimeConfig()
+    """Device, precision, workers."""
+
+
+def predict_images(
+    config: PredictConfig, segmenter: Path, images: Sequence[Path], out: Path, console: Console
+) -> Iterator[Path]:
+    """Write `NAME.png` (class indices) and `NAME_overlay.png` for every image; gives the paths of the label maps.
+
+    Args:
+        config: settings.
+        segmenter: a segment directory.
+        images: files, or folders whose images are taken.
+        out: folder to write to.
+        console: where progress is shown.
+
+    Raises:
+        DataError: no image, or one that cannot be decoded.
+    """
+    samples = [Sample(path, None, "", path.parent) for path in _files(images)]
+    description = store.describe(segmenter)
+    space = load_space(description["label_space"])
+    network = store.load_segmenter(segmenter, expected_classes=None).network
+    rt = runtime.make_runtime(config.runtime)
+    size = config.size or _trained_size(segmenter)
+    data = dataset.SegmentationDataset(
+        samples, None, size=size, with_labels=False, interpolation=config.interpolation, cache_mb=0
+    )
+    palette, names = space.palette(), unique_names(samples)
+    with console.progress("predict", len(samples)) as progress:
+        for predicted in inference.predict(network, data, rt, batch=1):
+            index = predicted.indices[0]
+            image_size = read_size(samples[index].image)
+            labels = inference.to_labels(predicted.logits_BNHW[0], image_size, network.align_corners, "logits")
+            image = read_image(samples[index].image).astype(np.float32)
+            mixed = (1 - config.opacity) * image + config.opacity * palette[labels]
+            write_label(out / f"{names[index]}.png", labels)
+            write_image(out / f"{names[index]}_overlay.png", mixed.round().astype(np.uint8))
+            progress.update(progress.done + 1)
+            yield out / f"{names[index]}.png"
+
+
+def _files(images: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            inside = sorted(one for one in path.iterdir() if one.suffix.lower() in _ENDINGS)
+            if not inside:
+                raise DataError("holds no images", path, f"their names end in {', '.join(sorted(_ENDINGS))}")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError("no such file or folder", path)
+    return found
+
+
+def _trained_size(segmenter: Path) -> tuple[int, int] | None:
+    """The size in the settings of the segment stage that left the directory; None where there are none."""
+    from uda.core.manifest import read_manifest
+
+    manifest = read_manifest(segmenter)
+    size = None if manifest is None else (manifest.config.get("target_size") or manifest.config.get("size"))
+    return None if size is None else (int(size[0]), int(size[1]))

@@ -1,0 +1,149 @@
+"""`uda prepare`: index and check a data set; every defect is named, and what is whole becomes a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from uda.core.config import Config
+from uda.core.console import Console
+from uda.core.errors import DataError
+from uda.core.lazy import lazy_import
+from uda.core.manifest import write_atomically
+from uda.data.label_space import load_space
+from uda.data.spec import load_spec
+from uda.stages.base import Job, Stage, StageConfig
+
+if TYPE_CHECKING:
+    from uda.data import index as indexing
+    from uda.data import samples as manifests
+else:
+    indexing = lazy_import("uda.data.index")
+    manifests = lazy_import("uda.data.samples")
+
+_SHOWN = 5
+"""Defects that are named on the console; all are in the JSON."""
+
+
+class Selection(Config):
+    """A part of a data set, in the order of the names (for video frames: of time)."""
+
+    groups: tuple[str, ...] = ()
+    """Keep only these groups (a city, a drive); empty keeps all."""
+    first: int | None = Field(default=None, ge=1)
+    """Keep only so many from the start."""
+    last: int | None = Field(default=None, ge=1)
+    """Keep only so many from the end."""
+
+
+class PrepareConfig(StageConfig):
+    """Settings of `uda prepare`."""
+
+    runtime_only = frozenset({"threads", "runtime"})
+
+    dataset: str
+    """A shipped dataset spec or a YAML file."""
+    split: str | None = None
+    """A split of the data set; None takes all."""
+    label_space: str | None = None
+    """Count classes of this label space; None: the data set's own."""
+    select: Selection = Selection()
+    """Part of the data set to take."""
+    labels: bool = True
+    """Write label paths; false for a set that shall count as unlabelled."""
+    on_defect: Literal["error", "leave_out"] = "error"
+    """Stop at defects, or leave the images concerned out of the manifest; both name them."""
+    threads: int = Field(default=4, ge=1)
+    """Threads that read."""
+
+
+def _report(config: PrepareConfig, root: Path, console: Console) -> tuple[Any, list[Any]]:
+    """What the checks found, and the rows of the manifest."""
+    spec = load_spec(config.dataset)
+    space = None if config.label_space is None else load_space(config.label_space)
+    index = indexing.index_dataset(root, spec, config.split)
+    index = replace(index, pairs=_select(index.pairs, config.select, root))
+    with console.progress(f"prepare {spec.name}", len(index.pairs)) as progress:
+        report = indexing.check_index(index, spec, space, workers=config.threads, progress=progress.update)
+    reference = config.dataset if spec.file is None or config.dataset != str(spec.file) else str(spec.file.absolute())
+    rows = report.samples(reference, Path.cwd())
+    if not config.labels:
+        rows = [replace(row, label=None) for row in rows]
+    return report, rows
+
+
+def _select(pairs: Any, select: Selection, root: Path) -> Any:
+    chosen = [pair for pair in pairs if not select.groups or pair.group in select.groups]
+    if not chosen and pairs:
+        known = ", ".join(sorted({pair.group for pair in pairs})) or "none"
+        raise DataError(f"has no group {', '.join(select.groups)}", root, f"its groups: {known}")
+    chosen = chosen[: select.first] if select.first is not None else chosen
+    return tuple(chosen[-select.last :] if select.last is not None else chosen)
+
+
+def _judge(config: PrepareConfig, report: Any, root: Path, where: Path, console: Console) -> None:
+    """Name the defects; stop where the settings say so or nothing is left.
+
+    Raises:
+        DataError: defects and `on_defect: error`, or no usable image.
+    """
+    for note in report.notes:
+        console.say(f"prepare: {note}")
+    for defect in report.defects[:_SHOWN]:
+        console.say(f"prepare: {defect.kind}: {defect.file}: {defect.detail}")
+    if len(report.defects) > _SHOWN:
+        console.say(f"prepare: and {len(report.defects) - _SHOWN} more, all in {where}")
+    if report.defects and config.on_defect == "error":
+        first = report.defects[0]
+        what = f"{len(report.defects)} defects, first: {first.kind}: {first.file}: {first.detail}"
+        raise DataError(what, root, f"see {where}; mend them or --set on_defect=leave_out")
+    if not report.pairs:
+        raise DataError("no usable image is left", root, f"see {where}")
+
+
+def prepare_to_csv(
+    config: PrepareConfig, root: Path, out: Path, console: Console, *, dry_run: bool = False
+) -> dict[str, Any]:
+    """Check the data set at `root`; write the manifest `out` and the findings beside it as JSON.
+
+    Raises:
+        DataError: defects (the JSON is written all the same; an older manifest is left as it was).
+    """
+    if out.suffix != ".csv":
+        raise DataError("a manifest's name ends in .csv", out, f"use --out {out}.csv")
+    report, rows = _report(config, root, console)
+    findings = out.with_suffix(".json")
+    if not dry_run:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(findings, (json.dumps(report.to_dict(), indent=2) + "\n").encode())
+    _judge(config, report, root, findings, console)
+    if not dry_run:
+        manifests.write_samples(out, rows)
+    return {key: value for key, value in report.to_dict().items() if key != "defects"}
+
+
+def _run(job: Job) -> dict[str, Any]:
+    config: PrepareConfig = job.config
+    report, rows = _report(config, job.inputs["root"], job.console)
+    found: dict[str, Any] = report.to_dict()
+    job.run.write("findings.json", (json.dumps(found, indent=2) + "\n").encode())
+    _judge(config, report, job.inputs["root"], job.run.path("findings.json"), job.console)
+    manifests.write_samples(job.run.path("samples.csv"), rows)
+    job.run.add("samples.csv")
+    return {key: value for key, value in found.items() if key != "defects"}
+
+
+def _check(config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
+    if not os.path.isdir(inputs["root"]):  # noqa: PTH112  # a broken link is no folder either
+        raise DataError("no such folder", inputs["root"], "give the data set's folder with --data")
+
+
+STAGE = Stage(
+    name="prepare", version=1, config=PrepareConfig, run=_run, required=("root",), foreign=("root",), check=_check
+)

@@ -1,0 +1,112 @@
+"""`uda pseudo-label`: confident predictions on unlabelled target images, with thresholds and coverage per class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from uda.core import registry
+from uda.core.config import PseudoLabelConfig
+from uda.core.lazy import lazy_import
+from uda.data.label_space import load_space
+from uda.data.read import Interpolation, encode_png
+from uda.data.samples import read_samples
+from uda.stages._files import unique_names, write_made_samples
+from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from uda.data import dataset
+    from uda.engine import inference, runtime
+    from uda.segmenters import _store as store
+else:
+    np = lazy_import("numpy")
+    torch = lazy_import("torch")
+    dataset = lazy_import("uda.data.dataset")
+    inference = lazy_import("uda.engine.inference")
+    runtime = lazy_import("uda.engine.runtime")
+    store = lazy_import("uda.segmenters._store")
+
+
+class PseudoLabelStageConfig(StageConfig):
+    """Settings of `uda pseudo-label`."""
+
+    runtime_only = frozenset({"batch"})
+
+    label_space: str = "cityscapes19"
+    """A shipped label space or a YAML file."""
+    strategy: PseudoLabelConfig
+    """The strategy, by name, with its settings."""
+    size: tuple[int, int]
+    """Height and width that images are resized to and labels are written at."""
+    batch: int = Field(default=4, ge=1)
+    """Images at once."""
+    interpolation: Interpolation = "bicubic"
+    """How images are resized."""
+
+
+def _run(job: Job) -> dict[str, Any]:
+    config: PseudoLabelStageConfig = job.config
+    space = load_space(config.label_space)
+    names = list(space.names)
+    rt = runtime.make_runtime(config.runtime)
+    network = store.load_segmenter(job.inputs["segmenter"], expected_classes=names).network
+    samples = read_samples(job.inputs["target"])
+    data = dataset.SegmentationDataset(
+        samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
+    )
+    strategy = registry.load("pseudo_labels", config.strategy.name)(config.strategy, len(names))
+
+    # Every process observes all images, so that all know the same thresholds; only the writing is shared.
+    with job.console.progress("pseudo-label: observing", len(data)) as progress:
+        for predicted in inference.predict(network, data, rt, batch=config.batch, everywhere=True):
+            strategy.observe(predicted.logits_BNHW.softmax(1))
+            progress.update(progress.done + len(predicted.indices))
+
+    stems, kept = unique_names(samples), np.zeros(len(names), np.int64)
+    seen = np.zeros(len(names), np.int64)
+    with job.console.progress("pseudo-label: writing", len(data)) as progress:
+        for predicted in inference.predict(network, data, rt, batch=config.batch):
+            probabilities = predicted.logits_BNHW.softmax(1)
+            labels = strategy.label(probabilities).to("cpu", torch.uint8).numpy()
+            guess = probabilities.argmax(1).cpu().numpy()
+            seen += np.bincount(guess.ravel(), minlength=len(names))[: len(names)]
+            kept += np.bincount(labels.ravel(), minlength=256)[: len(names)]
+            for index, label in zip(predicted.indices, labels, strict=True):
+                job.run.write(f"labels/{stems[index]}.png", encode_png(label))
+            progress.update(progress.done + len(predicted.indices) * rt.processes)
+    wait_for_processes(config)
+    if is_first_process():
+        job.run.reread()
+        write_made_samples(job.run, "samples.csv", space, samples, images=None, labels="labels")
+    counts = np.asarray(rt.gather([kept, seen])).reshape(-1, 2, len(names)).sum(0)
+    return _metrics(names, strategy.thresholds(), counts[0], counts[1])
+
+
+def _metrics(names: list[str], thresholds: Any, kept: Any, seen: Any) -> dict[str, Any]:
+    """Thresholds, and the part of each class's predicted pixels that is believed."""
+    total = max(int(seen.sum()), 1)
+    return {
+        "coverage": float(kept.sum()) / total,
+        "classes": {
+            name: {
+                "threshold": float(thresholds[index]),
+                "pixels": int(kept[index]),
+                "predicted_pixels": int(seen[index]),
+                "coverage": float(kept[index]) / float(seen[index]) if seen[index] else None,
+            }
+            for index, name in enumerate(names)
+        },
+    }
+
+
+STAGE = Stage(
+    name="pseudo-label",
+    version=1,
+    config=PseudoLabelStageConfig,
+    run=_run,
+    required=("segmenter", "target"),
+)

@@ -1,0 +1,156 @@
+"""`uda segment`: fit a segmenter on (translated) source labels, pseudo-labels and an output-space adversary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from uda.core import registry
+from uda.core.config import AdversaryConfig, Config, SegmenterConfig
+from uda.core.errors import ConfigError
+from uda.core.lazy import lazy_import
+from uda.core.training import FitConfig, OptimizerConfig, ScheduleConfig
+from uda.data.augment_config import AugmentConfig
+from uda.data.label_space import load_space
+from uda.data.read import Interpolation
+from uda.data.samples import read_samples
+from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process
+
+if TYPE_CHECKING:
+    from uda.data import dataset
+    from uda.engine import loop, runtime, stream
+    from uda.segmenters import _store as store
+    from uda.stages import _segment_task as task_module
+else:
+    dataset = lazy_import("uda.data.dataset")
+    loop = lazy_import("uda.engine.loop")
+    runtime = lazy_import("uda.engine.runtime")
+    stream = lazy_import("uda.engine.stream")
+    store = lazy_import("uda.segmenters._store")
+    task_module = lazy_import("uda.stages._segment_task")
+
+
+class SegmentWeights(Config):
+    """Weights of the terms; 0 switches one off."""
+
+    segmentation: float = Field(default=1.0, ge=0)
+    """Cross-entropy on the source's labels."""
+    segmentation_aux: float = Field(default=0.1, ge=0)
+    """The same for the auxiliary head (AdaptSegNet, multi-level: 0.1)."""
+    pseudo: float = Field(default=1.0, ge=0)
+    """Cross-entropy on the target's pseudo-labels (BDL: 1)."""
+    pseudo_aux: float = Field(default=0.1, ge=0)
+    """The same for the auxiliary head."""
+    adversarial: float = Field(default=0.001, ge=0)
+    """Push target outputs towards source (AdaptSegNet, BDL: 0.001 with BCE, 0.01 with least squares)."""
+    adversarial_aux: float = Field(default=0.0002, ge=0)
+    """The same for the auxiliary head (AdaptSegNet, multi-level: 0.0002)."""
+    discriminator: float = Field(default=1.0, ge=0)
+    """The discriminator's own loss."""
+    discriminator_aux: float = Field(default=1.0, ge=0)
+    """The auxiliary discriminator's own loss."""
+
+
+class SegmentConfig(StageConfig):
+    """Settings of `uda segment`."""
+
+    label_space: str = "cityscapes19"
+    """A shipped label space or a YAML file."""
+    segmenter: SegmenterConfig
+    """The network, by name, with its settings."""
+    adversary: AdversaryConfig | None = None
+    """Output-space adversary; None trains without. It needs `--target`."""
+    size: tuple[int, int]
+    """Height and width that source images are resized to, in pixels."""
+    target_size: tuple[int, int] | None = None
+    """The same for target images; None: as the source."""
+    augment: AugmentConfig = AugmentConfig()
+    """Augmentation of both domains."""
+    fit: FitConfig = FitConfig()
+    """Length and batch."""
+    optimizer: OptimizerConfig = OptimizerConfig(name="sgd", lr=2.5e-4, momentum=0.9, weight_decay=5e-4)
+    """The segmenter's optimiser."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Learning rates of segmenter and discriminator over the run."""
+    weights: SegmentWeights = SegmentWeights()
+    """Weights of the terms."""
+    interpolation: Interpolation = "bicubic"
+    """How images are resized: bicubic (the recipes), bilinear or area."""
+    joint_batch: bool = False
+    """Run source and target images through the network together, so that BatchNorm sees both domains at once."""
+
+
+def _run(job: Job) -> dict[str, Any]:
+    config: SegmentConfig = job.config
+    space = load_space(config.label_space)
+    rt = runtime.make_runtime(config.runtime)
+    task = task_module.SegmentTask(config, len(space.classes))
+    if (init := job.inputs.get("init")) is not None:
+        job.console.say(f"segment: {store.initialize(task.network, init)}")
+    source = _domain(config, space, job.inputs["source"], config.size, number=0, with_labels=True)
+    target = None
+    if (path := job.inputs.get("pseudo") or job.inputs.get("target")) is not None:
+        # The labels of --target stay closed; those of --pseudo are predictions.
+        size = config.target_size or config.size
+        target = _domain(config, space, path, size, number=1, with_labels="pseudo" in job.inputs)
+    plan = segment_plan(config, task)
+    batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
+    metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
+    if is_first_process():
+        names = list(space.names)
+        store.save_segmenter(job.run.path("model.json").parent, task.segmenter, names, config.label_space)
+        for name in ("segmenter.safetensors", "model.json"):
+            job.run.add(name)
+    return metrics
+
+
+def segment_plan(config: SegmentConfig, task: task_module.SegmentTask) -> loop.Plan:
+    """How long, with which optimisers and weights a segmenter is trained."""
+    return loop.Plan(
+        title="segment",
+        seed=config.seed,
+        images=config.fit.images,
+        batch=config.fit.batch,
+        optimizers=task.optimizers(),
+        schedule=config.schedule,
+        weights=dict(config.weights),
+    )
+
+
+def _domain(
+    config: SegmentConfig, space: Any, manifest: Path, size: tuple[int, int], *, number: int, with_labels: bool
+) -> stream.Domain:
+    data = dataset.SegmentationDataset(
+        read_samples(manifest), space, size=size, with_labels=with_labels, interpolation=config.interpolation
+    )
+    return stream.make_domain(data, config.augment, seed=config.seed, number=number)
+
+
+def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
+    has_target = "target" in inputs or "pseudo" in inputs
+    if config.adversary is not None and not has_target:
+        mend = "give --target, or set adversary to null"
+        raise ConfigError("an adversary needs unlabelled target images", "segment", mend)
+    if "target" in inputs and "pseudo" not in inputs and config.adversary is None:
+        mend = "name an adversary, give --pseudo, or leave --target out"
+        raise ConfigError("target images without labels teach nothing here", "segment", mend)
+    multiple = registry.load("segmenters", config.segmenter.name).size_multiple
+    check_divisible("size", config.size, multiple, f"segmenter {config.segmenter.name}")
+    if config.target_size is not None:
+        check_divisible("target_size", config.target_size, multiple, f"segmenter {config.segmenter.name}")
+    if config.joint_batch and config.target_size not in (None, config.size):
+        raise ConfigError("needs source and target images of one size", "joint_batch", "set target_size to null")
+
+
+STAGE = Stage(
+    name="segment",
+    version=1,
+    config=SegmentConfig,
+    run=_run,
+    required=("source",),
+    optional=("target", "pseudo", "init"),
+    check=_check,
+)

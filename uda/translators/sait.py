@@ -1,0 +1,282 @@
+"""Semantically adaptive translation: the segmenter's logits modulate the generator (Musto & Zinelli 2020).
+
+Two coupled GANs over a shared content space; every norm of a generator's residual blocks is denormalised pixel by pixel
+(SPADE) by what the frozen segmenter says of the input, and a symmetric cross-entropy keeps that prediction through the
+translation. Networks as in the paper's appendix B. The text at hand lost the loss weights, learning rates and betas:
+each such setting says where its value is taken from. Differences: SPADE's modulations, which depend on generator and
+guidance alone, are computed once for reconstruction and cycle (same numbers); both sides of a discriminator's turn
+take the fakes of the generator's turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from uda.core.config import Config
+from uda.core.errors import ConfigError
+from uda.core.lazy import lazy_import
+from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators._domains import OTHER, add_terms, discriminator_turn, domain_images, domain_labels, from_domain
+from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+    from uda.losses import consistency, multiscale
+    from uda.nets import ema, init, patch_discriminator, spectral, translation
+    from uda.nets.blocks import Modulation
+else:
+    torch = lazy_import("torch")
+    consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
+    ema, init, spectral = (lazy_import(f"uda.nets.{name}") for name in ("ema", "init", "spectral"))
+    patch_discriminator = lazy_import("uda.nets.patch_discriminator")
+    translation = lazy_import("uda.nets.translation")
+
+
+class SaitWeights(Config):
+    """Weight of each term; 0 switches it off. Not from the paper: its values are lost, these are MUNIT's for streets.
+
+    All are summed over the two directions.
+    """
+
+    gan: float = Field(default=1.0, ge=0)
+    """Least-squares loss of the generators, summed over scales (MUNIT: 1)."""
+    reconstruction: float = Field(default=10.0, ge=0)
+    """L1 of an image and its reconstruction within its own domain (MUNIT: 10)."""
+    image_cycle: float = Field(default=10.0, ge=0)
+    """L1 of an image and its translation there and back (MUNIT's street scenes: 10)."""
+    latent_cycle: float = Field(default=1.0, ge=0)
+    """L1 of an image's content and its translation's (MUNIT: 1)."""
+    symmetric_ce: float = Field(default=1.0, ge=0)
+    """Cross-entropy both ways of the guide's predictions before and after (not from the paper, nor from MUNIT, which
+    has none: as much as the adversarial term)."""
+    discriminator: float = Field(default=1.0, ge=0)
+    """Least-squares loss of the discriminators (MUNIT: 1)."""
+
+
+class SaitConfig(TranslatorConfigBase):
+    """Settings of `sait`."""
+
+    name: str = "sait"
+    """Name of the method."""
+    width: int = Field(default=64, ge=1)
+    """Channels at full resolution; the content has four times as many (paper)."""
+    encoder_blocks: int = Field(default=4, ge=0)
+    """Residual blocks of each encoder (paper)."""
+    generator_blocks: int = Field(default=4, ge=1)
+    """Modulated residual blocks of each generator (paper)."""
+    guidance: bool = True
+    """SPADE from the guide's logits; false leaves plain instance norm (the paper's ablation)."""
+    spade_hidden: int = Field(default=128, ge=1)
+    """Channels between SPADE's two convolutions (SPADE; not from the paper)."""
+    spade_spectral_norm: bool = True
+    """Spectral norm on SPADE's convolutions too (the paper: on "all the models"; SPADE itself has none there)."""
+    discriminator_width: int = Field(default=64, ge=1)
+    """Channels after a discriminator's first convolution (paper)."""
+    discriminator_layers: int = Field(default=4, ge=1)
+    """Convolutions of stride 2 in each discriminator (paper)."""
+    discriminator_scales: int = Field(default=3, ge=1)
+    """Scales looked at (paper)."""
+    cycle_guide: Literal["source", "translated"] = "source"
+    """What guides the way back of the cycle: logits on the original image or on its translation (not stated)."""
+    log_floor: float = Field(default=1e-4, gt=0, lt=1)
+    """Least probability within the reverse cross-entropy's logarithm (Wang et al. 2019; not from the paper)."""
+    ema: float | None = Field(default=None, ge=0, lt=1)
+    """Decay, by iteration, of averaged weights that then render; None renders with the weights as they are (paper)."""
+    weights: SaitWeights = SaitWeights()
+    """Weights of the loss terms."""
+    optimizers: Mapping[str, OptimizerConfig] = {
+        "generator": OptimizerConfig(lr=1e-4, betas=(0.0, 0.9)),
+        "discriminator": OptimizerConfig(lr=4e-4, betas=(0.0, 0.9)),
+    }
+    """Adam with two time scales (paper); rates and betas are SPADE's, not from the paper (its values are lost)."""
+    schedule: ScheduleConfig = ScheduleConfig(name="poly", power=0.9)
+    """Polynomial decay (paper, over 1,000,000 iterations at batch 1); the exponent is lost, 0.9 is the field's."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(
+            width=4,
+            encoder_blocks=1,
+            generator_blocks=1,
+            spade_hidden=8,
+            discriminator_width=4,
+            discriminator_layers=2,
+            discriminator_scales=2,
+        )
+
+
+class Sait(AbstractTranslator):
+    """An encoder, generator, SPADE and discriminator of its own for each domain; either encoder fits either generator.
+
+    Raises:
+        ConfigError: no guide where guidance or the symmetric cross-entropy needs one.
+    """
+
+    Config = SaitConfig
+    needs = "unpaired"
+    size_multiple = 4
+    directions = ("source_to_target", "target_to_source")
+    _averaged: ClassVar[tuple[str, ...]] = ("encoder", "generator", "spade")
+
+    def __init__(self, config: SaitConfig, setting: Setting) -> None:
+        self.config = config
+        self.requires_guide = config.guidance or config.weights.symmetric_ce > 0
+        if self.requires_guide and setting.guide is None:
+            raise ConfigError(
+                "needs a segmenter as guide",
+                "translator sait",
+                "give --guide, or set translator.guidance false and translator.weights.symmetric_ce 0",
+            )
+        self._guide, self._steps = setting.guide, 0
+        networks: dict[str, nn.Module] = {}
+        for domain in OTHER:
+            networks |= {f"{part}_{domain}": network for part, network in _networks(config, setting).items()}
+        if config.ema is not None:
+            averaged = [name for name in networks if name.startswith(self._averaged)]
+            networks |= {f"averaged_{name}": ema.averaged_copy(networks[name]) for name in averaged}
+        self.networks: Mapping[str, nn.Module] = networks
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """`generator` (encoders, generators, SPADE), then `discriminator`."""
+        return {
+            player: [parameter for network in self._of(player) for parameter in network.parameters()]
+            for player in ("generator", "discriminator")
+        }
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Terms of one turn, each summed over both directions; see `SaitWeights`."""
+        images = domain_images(batch, *OTHER, method="sait")
+        active = self._of("discriminator") + (self._of("generator") if player == "generator" else [])
+        with spectral.weights_once(active):
+            if player == "discriminator":
+                return {"discriminator": discriminator_turn(self.networks, images, context, self._fake_of(images))}
+            terms: dict[str, Tensor] = {}
+            for domain in OTHER:
+                add_terms(terms, self._one_way(domain, images[domain], context))
+            return terms
+
+    def after_step(self, context: Context) -> None:
+        """Update the averaged weights."""
+        if self.config.ema is None:
+            return
+        decay = ema.ramped(self.config.ema, self._steps)
+        self._steps += 1
+        for name, network in self.networks.items():
+            if name.startswith("averaged_"):
+                ema.update_average(network, self.networks[name.removeprefix("averaged_")], decay)
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Deterministic: one image gives one translation. Averaged weights render where there are any."""
+        domain = from_domain(direction)
+        images = domain_images(batch, domain, method="sait")[domain]
+        return Translation(self._render(domain, images, self._guidance(images)), domain_labels(batch, domain))
+
+    def swap_guidance(self, batch: Batch) -> Translation | None:
+        """Source image i under the logits of image i + 1 (the paper's appendix C)."""
+        images = domain_images(batch, "source", method="sait")["source"]
+        with torch.no_grad():
+            logits = self._guidance(images)
+            if logits is None:
+                return None
+            return Translation(self._render("source", images, logits.roll(-1, dims=0)), batch.source_labels_BHW)
+
+    def extra_state(self) -> dict[str, Any]:
+        """How many steps the averaged weights have seen."""
+        return {"steps": self._steps}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the counter."""
+        self._steps = int(state["steps"])
+
+    def _of(self, player: str) -> list[nn.Module]:
+        prefixes = ("discriminator",) if player == "discriminator" else self._averaged
+        return [network for name, network in self.networks.items() if name.startswith(prefixes)]
+
+    def _fake_of(self, images: Mapping[str, Tensor]) -> Callable[[str], Tensor]:
+        return lambda domain: self._render(domain, images[domain], self._guidance(images[domain]), averaged=False)
+
+    def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
+        """The generators' terms of translating one domain's images to the other domain and back."""
+        weights, there, terms = self.config.weights, OTHER[domain], {}
+        encode, encode_there = self.networks[f"encoder_{domain}"], self.networks[f"encoder_{there}"]
+        generate, generate_there = self.networks[f"generator_{domain}"], self.networks[f"generator_{there}"]
+        logits = self._real_logits(domain, images, context)
+        own = self._modulations(domain, logits)
+
+        content = encode(images)
+        fake = generate_there(content, self._modulations(there, logits))
+        context.made[f"fake_{there}"] = fake.detach()
+        if weights.reconstruction:
+            terms["reconstruction"] = consistency.l1(generate(content, own), images)
+        if weights.gan:
+            discriminator = self.networks[f"discriminator_{there}"]
+            terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
+
+        guided_back = self.config.guidance and self.config.cycle_guide == "translated" and weights.image_cycle > 0
+        fake_logits = self._guide(fake) if self._guide and (weights.symmetric_ce or guided_back) else None
+        if weights.image_cycle or weights.latent_cycle:
+            back = encode_there(fake)
+        if weights.image_cycle:
+            way_back = self._modulations(domain, fake_logits) if guided_back else own
+            terms["image_cycle"] = consistency.l1(generate(back, way_back), images)
+        if weights.latent_cycle:
+            terms["latent_cycle"] = consistency.l1(back, content)
+        if weights.symmetric_ce and logits is not None and fake_logits is not None:
+            floor = self.config.log_floor
+            terms["symmetric_ce"] = consistency.symmetric_cross_entropy(logits, fake_logits, floor)
+        return terms
+
+    def _real_logits(self, domain: str, images: Tensor, context: Context) -> Tensor | None:
+        """The guide's logits on real images, once an iteration; None where nothing needs them."""
+        if not self.requires_guide or self._guide is None:
+            return None
+        key = f"logits_{domain}"
+        if key not in context.made:
+            with torch.no_grad():
+                context.made[key] = self._guide(images)
+        logits: Tensor = context.made[key]
+        return logits
+
+    def _guidance(self, images: Tensor) -> Tensor | None:
+        return self._guide(images) if self._guide and self.config.guidance else None
+
+    def _modulations(self, domain: str, logits: Tensor | None, prefix: str = "") -> list[Modulation] | None:
+        if logits is None or not self.config.guidance:
+            return None
+        made: list[Modulation] = self.networks[f"{prefix}spade_{domain}"](logits)
+        return made
+
+    def _render(self, domain: str, images: Tensor, logits: Tensor | None, *, averaged: bool = True) -> Tensor:
+        there, prefix = OTHER[domain], "averaged_" if averaged and self.config.ema is not None else ""
+        content = self.networks[f"{prefix}encoder_{domain}"](images)
+        modulations = self._modulations(there, logits, prefix)
+        fake: Tensor = self.networks[f"{prefix}generator_{there}"](content, modulations)
+        return fake
+
+
+def _networks(config: SaitConfig, setting: Setting) -> dict[str, nn.Module]:
+    """The networks of one domain, initialised, with spectral norm on their convolutions."""
+    made: dict[str, nn.Module] = {
+        "encoder": translation.ContentEncoder(config.width, config.encoder_blocks),
+        "generator": translation.Decoder(config.width, config.generator_blocks),
+    }
+    if config.guidance:
+        channels, norms = 4 * config.width, 2 * config.generator_blocks
+        made["spade"] = translation.SpadeMaps(setting.num_classes, config.spade_hidden, channels, norms)
+    made["discriminator"] = patch_discriminator.MultiScaleDiscriminator(
+        config.discriminator_width, config.discriminator_layers, config.discriminator_scales
+    )
+    for name, network in made.items():
+        init.initialise(network, "normal" if name == "discriminator" else "kaiming")
+        if name != "spade" or config.spade_spectral_norm:
+            spectral.spectral_normalise(network)
+    return made
