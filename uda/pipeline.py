@@ -32,8 +32,8 @@ class Step(Config):
 
     stage: str
     """Name of the stage."""
-    config: str | None = None
-    """Shipped config or YAML file; None: the stage's defaults."""
+    config: str | tuple[str, ...] = ()
+    """Shipped configs or YAML files, each laid over the one before; none: the stage's defaults."""
     inputs: Mapping[str, str] = {}
     """Input name -> where it comes from."""
     row: str | None = None
@@ -154,9 +154,8 @@ def _plan_step(
     request: Request, pipeline: Pipeline, name: str, step: Step, number: int | None, settings: Mapping[str, list[str]]
 ) -> Planned:
     stage = get_stage(step.stage)
-    layers = Layers()
-    if step.config is not None:
-        layers.add_file(find_yaml("configs", step.config), tiny=request.tiny)
+    names = (step.config,) if isinstance(step.config, str) else step.config
+    layers = Layers().add_files([find_yaml("configs", one) for one in names], tiny=request.tiny)
     fields = stage.config.model_fields
     if "label_space" in fields:
         layers.add(f"pipeline {request.pipeline}", {"label_space": pipeline.label_space})

@@ -135,14 +135,21 @@ class Layers:
         self._merge(self.data, data, (), origin)
         return self
 
-    def add_file(self, path: Path, *, tiny: bool = False) -> Layers:
-        """Merge a YAML file, and its top-level `tiny` overlay over it where asked for."""
-        data = read_yaml(path)
-        overlay = data.pop("tiny", None)
-        self.add(str(path), data)
-        if tiny and overlay:
-            self.add(f"{path} (tiny)", overlay)
+    def add_files(self, paths: Sequence[Path], *, tiny: bool = False) -> Layers:
+        """Merge YAML files in order and then, where asked for, their top-level `tiny` overlays in order."""
+        overlays = []
+        for path in paths:
+            data = read_yaml(path)
+            if overlay := data.pop("tiny", None):
+                overlays.append((f"{path} (tiny)", overlay))
+            self.add(str(path), data)
+        for origin, overlay in overlays if tiny else []:
+            self.add(origin, overlay)
         return self
+
+    def add_file(self, path: Path, *, tiny: bool = False) -> Layers:
+        """Merge one YAML file, and its `tiny` overlay over it where asked for."""
+        return self.add_files([path], tiny=tiny)
 
     def add_assignments(self, assignments: Sequence[str]) -> Layers:
         """Merge `a.b=value` assignments; values are read as YAML."""

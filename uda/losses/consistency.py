@@ -19,7 +19,7 @@ def symmetric_cross_entropy(reference_logits_BNHW: Tensor, logits_BNHW: Tensor, 
     With q the reference's and p the other's softmax: the mean over pixels of `- sum q log p - sum p log q`.
 
     Args:
-        reference_logits_BNHW: raw logits on the original image.
+        reference_logits_BNHW: raw logits on the original image; no gradient goes into them.
         logits_BNHW: raw logits on the translated image.
         floor: probabilities q below it count as it in `log q` (Wang et al. clamp labels at 1e-4; the paper at hand
             states none). `log p` needs none: it is finite, and clamping it would stop the gradient where the
@@ -28,7 +28,9 @@ def symmetric_cross_entropy(reference_logits_BNHW: Tensor, logits_BNHW: Tensor, 
     Returns:
         A scalar in float32, >= 0; twice the mean entropy where both are equal (and above the floor).
     """
-    log_q, log_p = (F.log_softmax(logits.float(), dim=1) for logits in (reference_logits_BNHW, logits_BNHW))
-    forward = (log_q.exp() * log_p).sum(1)
-    backward = (log_p.exp() * log_q.clamp(min=math.log(floor))).sum(1)
-    return -(forward + backward).mean()
+    log_q = F.log_softmax(reference_logits_BNHW.detach().float(), dim=1)
+    log_p = F.log_softmax(logits_BNHW.float(), dim=1)
+    pixels = log_p.numel() // log_p.shape[1]
+    forward = (log_q.exp() * log_p).sum()
+    backward = (log_p.exp() * log_q.clamp(min=math.log(floor))).sum()
+    return -(forward + backward) / pixels

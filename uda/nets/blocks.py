@@ -16,10 +16,33 @@ Modulation = tuple[Tensor, Tensor]
 """Scale and shift, broadcastable to the features: (B, C, 1, 1) for AdaIN, (B, C, H, W) for SPADE."""
 
 
-def convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+class ReflectedBorder(nn.Module):
+    """Adds a mirrored border of `border` pixels, in the type it gets.
+
+    Autocast on a CPU would cast the features to float32 and back around it, at the price of a small convolution.
+    """
+
+    def __init__(self, border: int) -> None:
+        super().__init__()
+        self.border = border
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H + 2 border, W + 2 border)."""
+        with torch.autocast(features_BCHW.device.type, enabled=False):
+            return F.pad(features_BCHW, (self.border,) * 4, mode="reflect")
+
+
+def convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
     """A convolution with bias whose border of (kernel - 1) // 2 pixels is reflected."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, stride)
     border = (kernel - 1) // 2
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, border, padding_mode="reflect" if border else "zeros")
+    return nn.Sequential(ReflectedBorder(border), layer) if border else layer
+
+
+def doubled(features_BCHW: Tensor) -> Tensor:
+    """Twice the size by nearest neighbours, in the type it gets (autocast: see `ReflectedBorder`)."""
+    with torch.autocast(features_BCHW.device.type, enabled=False):
+        return F.interpolate(features_BCHW, scale_factor=2.0, mode="nearest")
 
 
 def instance_norm(features_BCHW: Tensor, modulation: Modulation | None = None) -> Tensor:

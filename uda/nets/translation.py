@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.blocks import LayerNorm, Modulation, ResidualBlock, convolution, instance_norm
+from uda.nets.blocks import LayerNorm, Modulation, ResidualBlock, convolution, doubled, instance_norm
 
 CONTENT_STRIDE = 4
 """Image pixels for each content pixel."""
@@ -70,7 +70,7 @@ class Decoder(nn.Module):
         for index, block in enumerate(self.blocks):
             features = block(features, None if modulations is None else modulations[2 * index : 2 * index + 2])
         for layer, norm in zip(self.up, self.norms, strict=True):
-            features = F.relu(norm(layer(F.interpolate(features, scale_factor=2.0, mode="nearest"))))
+            features = F.relu(norm(layer(doubled(features))))
         return torch.tanh(self.last(features).float())
 
 

@@ -128,8 +128,9 @@ class Renderer:
 
     def _data(self, samples: Sequence[Sample], *, labels: bool) -> SegmentationDataset:
         config = self._config
+        size = config.render_size or config.size
         return SegmentationDataset(
-            samples, self._space, size=config.size, with_labels=labels, interpolation=config.interpolation
+            samples, self._space, size=size, with_labels=labels, interpolation=config.interpolation
         )
 
     def _colors(self, labels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -46,7 +46,9 @@ class TranslateConfig(StageConfig):
     translator: TranslatorConfig
     """The translator, by name, with its settings."""
     size: tuple[int, int]
-    """Height and width that images are resized to for fitting, and that they are rendered at."""
+    """Height and width that images are resized to for fitting."""
+    render_size: tuple[int, int] | None = None
+    """Height and width that images are rendered at; None: as for fitting."""
     augment: AugmentConfig = AugmentConfig()
     """Geometry (crop, flip, scale) of the images it is fitted on; colours are left alone: they are the task."""
     fit: FitConfig = FitConfig()
@@ -135,6 +137,7 @@ def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     method = registry.load("translators", config.translator.name)
     size = config.augment.crop or config.size
     check_divisible("size", config.size, method.size_multiple, f"translator {config.translator.name}")
+    check_divisible("render_size", config.render_size or config.size, method.size_multiple, f"translator {config.translator.name}")
     check_divisible("augment.crop", size, method.size_multiple, f"translator {config.translator.name}")
     if config.render_target and "target_to_source" not in method.directions:
         raise ConfigError(f"{config.translator.name} renders one way only", "render_target", "set it to false")
