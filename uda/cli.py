@@ -164,6 +164,8 @@ def predict(segmenter: Path, images: tuple[Path, ...], options: Common) -> None:
 def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> Any:
     from uda.pipeline import Request
 
+    if options.config:
+        raise ConfigError("a pipeline takes no --config", None, "name a --pipeline, or --set STEP.key=value")
     data = paths.pop("data")
     return Request(
         pipeline=pipeline,
@@ -200,11 +202,9 @@ def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | 
 
     With no pipeline named it runs on mini-city. Run the same command again to go on after an interruption.
     """
+    request, speaker = _request(pipeline, rounds, options, **paths), console()
     from uda.iterate import iterate as run
 
-    request, speaker = _request(pipeline, rounds, options, **paths), console()
-    if options.config:
-        raise ConfigError("iterate takes no --config", None, "name a pipeline, or --set STEP.key=value")
     run(request, speaker, dry_run=options.dry_run, as_json=options.as_json)
 
 
@@ -235,7 +235,7 @@ def report(directories: tuple[Path, ...], out: Path | None) -> None:
 @click.argument("kind")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_kind(kind: str, as_json: bool) -> None:
-    """List translators, segmenters, adversaries, pseudo_labels, stages, configs, pipelines, datasets, label_spaces."""
+    """List translators, segmenters, adversaries, pseudo_labels, configs, pipelines, datasets, label_spaces."""
     from uda.core.listing import entries
 
     found = entries(kind)
@@ -288,4 +288,10 @@ def doctor() -> None:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    sys.exit(run_guarded(lambda: cli.main(args=arguments, prog_name="uda", standalone_mode=False)))
+    sys.exit(run_guarded(lambda: _invoke(arguments)))
+
+
+def _invoke(arguments: list[str]) -> None:
+    """Run the verb. Not by `cli.main`, which swallows the text of an interruption and ends a closed pipe with 1."""
+    with cli.make_context("uda", arguments) as context:
+        cli.invoke(context)

@@ -171,7 +171,7 @@ def _plan_step(
         config=validate(stage.config, layers),
         inputs={key: _resolve(request, pipeline, text, number, name) for key, text in step.inputs.items()},
         out=base / name,
-        row=None if step.row is None else step.row.format(round=number),
+        row=None if step.row is None else step.row.replace("{round}", str(number)),
         round=number,
         reads_target_labels=step.reads_target_labels,
     )
@@ -182,20 +182,22 @@ def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None
     if "{data}" in text:
         if request.data is None and not _replaced(of, request):
             raise ConfigError("needs the data sets' folder", f"pipeline {request.pipeline}", "give --data ROOT")
-        return Source(None, Path(text.format(data=request.data)))
+        return Source(None, Path(text.replace("{data}", str(request.data))))
     if text.startswith(_PREVIOUS):
         head, _, rest = text.removeprefix(_PREVIOUS).partition("/")
         if number == 1 and head not in pipeline.start:
             raise ConfigError(f"'{text}' has no meaning in round 1", f"step {of}", f"say `start: {{{head}: STEP}}`")
-        name, at = (pipeline.start[head], None) if number == 1 else (head, (number or 1) - 1)
+        name, at = (pipeline.start[head], None) if number == 1 else (head, number and number - 1)
     else:
         name, _, rest = text.partition("/")
         at = number if number is not None and name in pipeline.each_round else None
     if name in request.given:
         return Source(None, request.given[name].absolute())
     if name not in (pipeline.before if at is None else pipeline.each_round):
-        known = {*pipeline.before, *pipeline.each_round}
-        raise ConfigError(f"input '{text}' names no step", f"step {of}", nearest(name, known))
+        what, known = f"input '{text}' names no step", {*pipeline.before, *pipeline.each_round}
+        if number is None:
+            what, known = f"{what} before the rounds", {*pipeline.before}
+        raise ConfigError(what, f"step {of}", nearest(name, known))
     base = request.out if at is None else request.out / f"round_{at}"
     return Source(name if at is None else f"{name}@{at}", base / name / rest if rest else base / name)
 

@@ -136,15 +136,20 @@ class Layers:
         return self
 
     def add_files(self, paths: Sequence[Path], *, tiny: bool = False) -> Layers:
-        """Merge YAML files in order and then, where asked for, their top-level `tiny` overlays in order."""
+        """Merge YAML files in order and then, where asked for, their top-level `tiny` overlays in order.
+
+        A tiny overlay makes parts smaller; it does not bring back a part that a later file has set to null.
+        """
         overlays = []
         for path in paths:
             data = read_yaml(path)
             if overlay := data.pop("tiny", None):
+                if not isinstance(overlay, dict):
+                    raise ConfigError("tiny: must hold a mapping of settings", path)
                 overlays.append((f"{path} (tiny)", overlay))
             self.add(str(path), data)
         for origin, overlay in overlays if tiny else []:
-            self.add(origin, overlay)
+            self.add(origin, _without_absent(overlay, self.data))
         return self
 
     def add_file(self, path: Path, *, tiny: bool = False) -> Layers:
@@ -194,6 +199,19 @@ class Layers:
                 self._mark(inner, (*path, str(key)), origin)
 
 
+def _without_absent(overlay: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The overlay without its mappings for what is null in `base`."""
+    kept = {}
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and key in base:
+            if base[key] is None:
+                continue
+            kept[key] = _without_absent(value, base[key]) if isinstance(base[key], Mapping) else value
+        else:
+            kept[key] = value
+    return kept
+
+
 def _other_method(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return "name" in new and "name" in old and new["name"] != old["name"]
 
@@ -222,11 +240,12 @@ def settings_that_matter(config: Config) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for field, info in type(config).model_fields.items():
-        value = getattr(config, field)
         if field in config.runtime_only:
             continue
-        if field == "name" or info.is_required() or value != info.get_default(call_default_factory=True):
-            kept[field] = _plain(value)
+        value = _plain(getattr(config, field))
+        # Compared as they count, so that a part that differs in runtime-only fields alone is at its default.
+        if field == "name" or info.is_required() or value != _plain(info.get_default(call_default_factory=True)):
+            kept[field] = value
     return kept
 
 

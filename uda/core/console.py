@@ -39,7 +39,7 @@ class Progress:
     def __init__(self, title: str, total: int, unit: str, stream: TextIO, done: int) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         self._stream, self._start, self._first = stream, time.monotonic(), done
-        self._last_line = 0.0
+        self._last_line = time.monotonic()
         self._bar = _bar(title, total, done) if stream.isatty() else None
 
     def update(self, done: int, numbers: Mapping[str, float] | None = None) -> None:

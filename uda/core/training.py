@@ -68,7 +68,7 @@ class ScheduleConfig(Config):
         if self.name == "linear_tail":
             return min(1.0, max(0.0, (1 - position) / max(1 - self.constant, 1e-12)))
         if self.name == "step":
-            return float(self.gamma ** int(position / self.step))
+            return float(self.gamma ** int(position / self.step + 1e-9))  # 0.3 / 0.1 is 2.9999999999999996
         return 1.0
 
 

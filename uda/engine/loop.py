@@ -120,7 +120,7 @@ def fit(
     if seen:
         console.say(f"{plan.title}: going on at {seen} of {plan.images} images")
 
-    # What is watched: means of terms since the last status, time of the last checkpoint.
+    # What is watched: sums of terms since the last status, time of the last checkpoint.
     sums: dict[str, Tensor] = {}
     steps, started, first = 0, time.monotonic(), seen
     last_status = last_checkpoint = started
@@ -133,9 +133,10 @@ def fit(
         _asked_to_stop() as stop,
     ):
         while seen < plan.images:
-            # Everything random in this step follows from where the run stands.
-            torch.manual_seed(step_seed(plan.seed, runtime.rank, seen))
+            # Everything random in this step follows from where the run stands; seeded after the batch is read, because
+            # a DataLoader draws from the same generator when it starts, which is at another step in a resumed run.
             batch = next(stream).to(runtime.device)
+            torch.manual_seed(step_seed(plan.seed, runtime.rank, seen))
             context = Context(images_seen=seen, total_images=plan.images)
 
             # Each player in its turn: only its parameters move.
@@ -152,8 +153,7 @@ def fit(
                     if (limit := plan.optimizers[player].clip_norm) is not None:
                         nn.utils.clip_grad_norm_(parameters[player], limit)
                     optimizer.step()
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, torch.zeros((), device=runtime.device)) + term.detach().float()
+                _add(terms, sums, seen)
             _only(None, parameters)
             trainable.after_step(context)
             seen += plan.batch
@@ -162,13 +162,15 @@ def fit(
             # Status, checkpoint, stop: the only places where the device is waited for.
             now = time.monotonic()
             done, stopping = seen >= plan.images, runtime.any(stop.is_set())
-            if now - last_status >= _STATUS_SECONDS or done or stopping:
-                means = _means(sums, steps, plan.title, seen)
+            saving = stopping or (not done and runtime.any(now - last_checkpoint >= runtime.config.checkpoint_seconds))
+            # Always before saving: a checkpoint of diverged weights could never be gone on from.
+            if now - last_status >= _STATUS_SECONDS or done or saving:
+                means = _means(sums, steps, plan.title)
                 speed = (seen - first) / max(now - started, 1e-9)
                 progress.update(min(seen, plan.images), {**means, "images/s": speed})
                 tracker.log(seen, means)
                 sums, steps, last_status = {}, 0, now
-            if stopping or (not done and runtime.any(now - last_checkpoint >= runtime.config.checkpoint_seconds)):
+            if saving:
                 _save(trainable, optimizers, seen, runtime, run)
                 last_checkpoint = now
             if stopping and not done:
@@ -186,16 +188,30 @@ def _only(player: str | None, parameters: Mapping[str, Sequence[nn.Parameter]]) 
             parameter.requires_grad_(player is None or name == player)
 
 
-def _means(sums: Mapping[str, Tensor], steps: int, title: str, seen: int) -> dict[str, float]:
-    means = {name: float(total) / max(steps, 1) for name, total in sums.items()}
-    for name, value in means.items():
-        if not math.isfinite(value):
-            raise RunError(
-                f"diverged: {name} is {value} at image {seen}",
-                title,
-                "lower the learning rate or that term's weight; running again goes on from the last checkpoint",
-            )
-    return means
+def _add(terms: Mapping[str, Tensor], sums: dict[str, Tensor], seen: int) -> None:
+    """Add terms to their sums; beside each, the images seen when it was first not finite. Waits for no device."""
+    for name, term in terms.items():
+        value = term.detach().float()
+        total, broken = sums.get(name, value.new_tensor((0, math.inf))).unbind()
+        total = total + value
+        sums[name] = torch.stack((total, torch.where(total.isfinite(), broken, broken.clamp(max=seen))))
+
+
+def _means(sums: Mapping[str, Tensor], steps: int, title: str) -> dict[str, float]:
+    """Means of the terms since the last status.
+
+    Raises:
+        RunError: some are not finite; the one that was so first is named, for it takes the others along.
+    """
+    totals = {name: entry.tolist() for name, entry in sums.items()}
+    name, (total, broken) = min(totals.items(), key=lambda item: float(item[1][1]))
+    if math.isfinite(broken):
+        raise RunError(
+            f"diverged: {name} is {total} at image {int(broken)}",
+            title,
+            "lower the learning rate or that term's weight; running again goes on from the last checkpoint",
+        )
+    return {name: total / max(steps, 1) for name, (total, _) in totals.items()}
 
 
 def _save(

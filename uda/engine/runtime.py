@@ -42,7 +42,8 @@ class Runtime:
     def device(self) -> torch.device:
         """Where tensors live."""
         device: torch.device = self.accelerator.device
-        return device
+        # With several processes Accelerate numbers the CPU (`cpu:1`), to which torch.load can restore nothing.
+        return torch.device("cpu") if device.type == "cpu" else device
 
     @property
     def rank(self) -> int:
@@ -81,7 +82,8 @@ class Runtime:
         mean: Tensor = self.accelerator.reduce(flat, reduction="mean")
         parts = torch.split(mean, [gradient.numel() for gradient in gradients])
         for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter).contiguous()
+            # In the parameter's own memory format: fused optimisers walk both in step.
+            parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any process (all of them then act alike)."""

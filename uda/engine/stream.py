@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from uda.core.errors import ConfigError
 from uda.data.augment import augment_geometry
 from uda.data.augment_config import AugmentConfig
 from uda.data.batch import Batch
@@ -113,7 +114,16 @@ def batches(
         total: images of one domain to be seen in all.
         batch: images of one domain in a step, over all processes.
         runtime: this process's rank, and the number of reading processes.
+
+    Raises:
+        ConfigError: the processes cannot share a batch equally.
     """
+    if batch % runtime.processes:
+        raise ConfigError(
+            f"{batch} images cannot be shared equally by {runtime.processes} processes",
+            "fit.batch",
+            f"use a multiple of {runtime.processes}",
+        )
     domains = {name: domain for name, domain in (("source", source), ("target", target)) if domain is not None}
     steps = -(-total // batch)
     dataset = _Positions(domains, steps * batch)

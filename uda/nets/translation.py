@@ -86,9 +86,10 @@ class SpadeMaps(nn.Module):
 
     def __init__(self, num_classes: int, hidden: int, channels: int, norms: int) -> None:
         super().__init__()
-        self.shared = nn.ModuleList([convolution(num_classes, hidden, 3) for _ in range(norms)])
-        self.gamma = nn.ModuleList([convolution(hidden, channels, 3) for _ in range(norms)])
-        self.beta = nn.ModuleList([convolution(hidden, channels, 3) for _ in range(norms)])
+        # Zero borders as in SPADE: a map's edge has no mirrored content to look natural.
+        self.shared = nn.ModuleList([nn.Conv2d(num_classes, hidden, 3, padding=1) for _ in range(norms)])
+        self.gamma = nn.ModuleList([nn.Conv2d(hidden, channels, 3, padding=1) for _ in range(norms)])
+        self.beta = nn.ModuleList([nn.Conv2d(hidden, channels, 3, padding=1) for _ in range(norms)])
 
     def forward(self, logits_BNHW: Tensor) -> list[Modulation]:
         """(1 + gamma, beta) of each norm at the content's size.

@@ -1,0 +1,235 @@
+"""What every translator of the registry has to keep; a new method's file is picked up by itself.
+
+A method's settings offer `tiny()`: a small, complete configuration with every loss term switched on.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from uda.core import registry
+from uda.data.batch import Batch, Context
+from uda.nets.segmenter import SegmenterNetwork, as_guide
+from uda.translators.base import AbstractTranslator, Setting
+
+NAMES = registry.names("translators")
+CLASSES, SIZE = 4, 64
+
+
+class _Body(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1))
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"main": self.layers(images)}
+
+
+@pytest.fixture
+def guide() -> SegmenterNetwork:
+    torch.manual_seed(7)
+    return as_guide(SegmenterNetwork(_Body(), frame="imagenet"))
+
+
+def build(name: str, guide: Callable[[torch.Tensor], torch.Tensor], seed: int = 0) -> AbstractTranslator:
+    torch.manual_seed(seed)
+    cls = registry.load("translators", name)
+    translator: AbstractTranslator = cls(cls.Config.tiny(), Setting(CLASSES, guide))
+    return translator
+
+
+def make_batch(seed: int = 0) -> Batch:
+    """Two images a domain, coarse label maps, some pixels ignored."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def labels() -> torch.Tensor:
+        coarse = torch.randint(0, CLASSES, (2, 1, 8, 8), generator=generator).float()
+        full = nn.functional.interpolate(coarse, size=(SIZE, SIZE)).long()[:, 0]
+        full[:, :2] = 255
+        return full
+
+    images = [torch.rand(2, 3, SIZE, SIZE, generator=generator) * 2 - 1 for _ in range(2)]
+    return Batch(images[0], labels(), images[1], labels())
+
+
+def set_mode(translator: AbstractTranslator, *, train: bool) -> None:
+    for network in translator.networks.values():
+        network.train(train)
+
+
+def turn(translator: AbstractTranslator, player: str, batch: Batch, context: Context) -> dict[str, torch.Tensor]:
+    """One player's turn as the engine takes it, up to the backward pass."""
+    players = translator.players()
+    for name, parameters in players.items():
+        for parameter in parameters:
+            parameter.grad = None
+            parameter.requires_grad_(name == player)
+    terms = translator.losses(player, batch, context)
+    weights = translator.config.term_weights
+    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    total.backward()
+    return terms
+
+
+def train_step(translator: AbstractTranslator, batch: Batch) -> dict[str, torch.Tensor]:
+    context, terms = Context(images_seen=0, total_images=100), {}
+    set_mode(translator, train=True)
+    for player, parameters in translator.players().items():
+        terms |= turn(translator, player, batch, context)
+        with torch.no_grad():
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter -= 1e-3 * parameter.grad.sign()
+    translator.after_step(context)
+    return terms
+
+
+def render(translator: AbstractTranslator, batch: Batch, seed: int = 3, **more: Any) -> Any:
+    set_mode(translator, train=False)
+    with torch.no_grad():
+        return translator.translate(batch, generator=torch.Generator().manual_seed(seed), **more)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_size_and_range_are_kept_in_every_direction(name: str, guide: SegmenterNetwork) -> None:
+    translator, batch = build(name, guide), make_batch()
+    assert "source_to_target" in translator.directions
+    assert SIZE % translator.size_multiple == 0
+    for direction in translator.directions:
+        made = render(translator, batch, direction=direction)
+        assert made.images_BCHW.shape == (2, 3, SIZE, SIZE)
+        assert made.images_BCHW.dtype == torch.float32
+        assert made.images_BCHW.abs().max() <= 1
+        wanted = batch.source_labels_BHW if direction == "source_to_target" else batch.target_labels_BHW
+        assert made.labels_BHW is None or torch.equal(made.labels_BHW, wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_terms_match_the_weights(name: str, guide: SegmenterNetwork) -> None:
+    translator = build(name, guide)
+    weights = translator.config.term_weights
+    assert all(weight > 0 for weight in weights.values()), "tiny() must switch every term on"
+    terms = train_step(translator, make_batch())
+    assert set(terms) == set(weights)
+    assert all(term.dim() == 0 and torch.isfinite(term) for term in terms.values())
+    assert set(translator.players()) <= set(translator.config.optimizers)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_the_player_in_turn_and_no_other(name: str, guide: SegmenterNetwork) -> None:
+    translator, batch = build(name, guide), make_batch()
+    context = Context(images_seen=0, total_images=100)
+    set_mode(translator, train=True)
+    everything = {p for parameters in translator.players().values() for p in parameters}
+    assert everything <= {p for network in translator.networks.values() for p in network.parameters()}
+    for player, parameters in translator.players().items():
+        turn(translator, player, batch, context)
+        touched = {p for p in everything if p.grad is not None and p.grad.abs().sum() > 0}
+        assert touched
+        assert touched <= set(parameters)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_turn_can_stand_alone(name: str, guide: SegmenterNetwork) -> None:
+    translator = build(name, guide)
+    set_mode(translator, train=True)
+    for player in translator.players():
+        terms = turn(translator, player, make_batch(), Context(images_seen=0, total_images=100))
+        assert all(torch.isfinite(term) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_guide_stays_as_it_was(name: str, guide: SegmenterNetwork) -> None:
+    before = {key: value.clone() for key, value in guide.state_dict().items()}
+    translator = build(name, guide)
+    train_step(translator, make_batch())
+    render(translator, make_batch())
+    assert all(torch.equal(before[key], value) for key, value in guide.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in guide.parameters())
+    assert not guide.training
+    inside = {id(p) for network in translator.networks.values() for p in network.parameters()}
+    assert not inside & {id(p) for p in guide.parameters()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_makes_the_round_trip(name: str, guide: SegmenterNetwork) -> None:
+    trained, batch = build(name, guide), make_batch()
+    if trained.players():
+        train_step(trained, batch)
+    buffer = io.BytesIO()
+    networks = {key: network.state_dict() for key, network in trained.networks.items()}
+    torch.save({"networks": networks, "extra": trained.extra_state()}, buffer)
+    buffer.seek(0)
+    state = torch.load(buffer, weights_only=True)
+    restored = build(name, guide, seed=1)
+    for key, network in restored.networks.items():
+        network.load_state_dict(state["networks"][key])
+    restored.load_extra_state(state["extra"])
+    assert torch.equal(render(trained, batch).images_BCHW, render(restored, batch).images_BCHW)
+    if trained.players():
+        # Two runs that go on from one state stay together: counters and buffers were restored too.
+        after = []
+        for translator in (trained, restored):
+            torch.manual_seed(5)
+            train_step(translator, batch)
+            after.append(render(translator, batch).images_BCHW)
+        assert torch.equal(*after)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_translation_is_random_only_through_the_generator(name: str, guide: SegmenterNetwork) -> None:
+    translator, batch = build(name, guide), make_batch()
+    torch.manual_seed(0)
+    one = render(translator, batch, seed=3)
+    state = torch.get_rng_state()
+    two = render(translator, batch, seed=3)
+    assert torch.equal(one.images_BCHW, two.images_BCHW)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_in_bfloat16_autocast(name: str, guide: SegmenterNetwork) -> None:
+    translator, batch = build(name, guide), make_batch()
+    exact = render(translator, batch).images_BCHW
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = render(translator, batch).images_BCHW
+    assert rough.dtype == torch.float32
+    assert (exact - rough).abs().mean() < 0.1
+    set_mode(translator, train=True)
+    context = Context(images_seen=0, total_images=100)
+    for player in translator.players():
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = translator.losses(player, batch, context)
+        assert all(torch.isfinite(term) for term in terms.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_swapped_guidance_keeps_the_size(name: str, guide: SegmenterNetwork) -> None:
+    translator = build(name, guide)
+    set_mode(translator, train=False)
+    swapped = translator.swap_guidance(make_batch())
+    assert swapped is None or swapped.images_BCHW.shape == (2, 3, SIZE, SIZE)
+
+
+def test_every_method_and_its_settings_load_without_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from uda.core import registry\n"
+        "for name in registry.names('translators'):\n"
+        "    cls = registry.load('translators', name)\n"
+        "    config = cls.Config.tiny()\n"
+        "    assert config.name == name == cls.Config(name=name).name, name\n"
+        "    assert registry.summary('translators', name), name\n"
+        "    print(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == NAMES

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from uda.core import console as module
+from uda.core.console import Console, duration, size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (7.4, "7s"),
+        (59.4, "59s"),
+        (59.6, "1m 00s"),
+        (185, "3m 05s"),
+        (3599, "59m 59s"),
+        (3600, "1h 00m"),
+        (93_780, "26h 03m"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1_300_000_000, "1.3 GB"), (25e6, "25.0 MB"), (7.25e13, "72.5 TB")],
+)
+def test_sizes(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+def test_results_go_to_stdout_and_notes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    speaker = Console()
+    speaker.result("0.5")
+    speaker.say("segment: running")
+    assert capsys.readouterr() == ("0.5\n", "segment: running\n")
+
+
+def test_a_quiet_console_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    speaker = Console(quiet=True)
+    speaker.result("0.5")
+    speaker.say("note")
+    with speaker.progress("work", 2) as progress:
+        progress.update(2, {"loss": 1.0})
+    assert progress.done == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_progress_is_plain_lines_and_few(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    with Console().progress("segment", 100, done=20) as progress:
+        for done in range(21, 101):  # one image a second
+            clock[0] += 1
+            progress.update(done, {"loss": 1 / 3, "images/s": 1})
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    # Every 15 s, and at the end; the speed is that of this run, without what was done before.
+    assert lines[0] == "segment: 35/100 images, 1.0/s, 1m 05s left  loss 0.3333  images/s 1"
+    assert [line.split()[1] for line in lines] == ["35/100", "50/100", "65/100", "80/100", "95/100", "100/100"]
+    assert lines[-1] == "segment: 100/100 images, 1.0/s  loss 0.3333  images/s 1"
+    assert "\x1b" not in err
+    assert "\r" not in err
+
+
+def test_an_error_inside_leaves_the_terminal_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="inside"), Console().progress("work", 3):
+        raise ValueError("inside")
+    assert capsys.readouterr() == ("", "")

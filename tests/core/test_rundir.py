@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.core.test_manifest import manifest
+from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, read_receipts, verify
+from uda.core.rundir import CHECKPOINT, RunDirectory
+
+
+def finish(out: Path, fingerprint: str, **files: bytes) -> RunDirectory:
+    run = RunDirectory(out)
+    run.begin(fingerprint, {"seed": 1})
+    for name, data in files.items():
+        run.write(name, data)
+    run.complete(manifest(run.outputs_digest(), fingerprint=fingerprint))
+    return run
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_nothing_appears_at_the_final_place_before_the_end(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "deep/out")
+    assert run.started_for() is None
+    assert run.begin("f", {"seed": 3}) is False
+    run.write("images/a.png", b"a")
+    run.log(images=1, loss=0.5)
+    assert not run.out.exists()
+    assert run.started_for() == "f"
+    run.complete(manifest(run.outputs_digest()))
+    assert not run.partial.exists()
+    assert set(tree(run.out)) == {MANIFEST, RECEIPTS, "config.yaml", "log.jsonl", "images/a.png"}
+    assert yaml.safe_load((run.out / "config.yaml").read_text()) == {"seed": 3}
+    assert json.loads((run.out / "log.jsonl").read_text()) == {"images": 1, "loss": 0.5}
+    assert [path.name for path in run.out.parent.iterdir()] == ["out"]
+
+
+def test_the_manifest_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(tmp_path / "out", "old", result=b"old")
+    before = tree(tmp_path / "out")
+    run = RunDirectory(tmp_path / "out")
+    run.begin("new", {})
+    run.write("result", b"new")
+    monkeypatch.setattr("uda.core.rundir.write_receipts", _fail)
+    with pytest.raises(OSError, match="full"):
+        run.complete(manifest(run.outputs_digest()))
+    assert not (run.partial / MANIFEST).exists()
+    assert tree(tmp_path / "out") == before
+
+
+def _fail(*_: object) -> None:
+    raise OSError("full")
+
+
+def test_complete_results_take_the_place_of_older_ones(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finish(out, "old", result=b"old", gone=b"x")
+    finish(out, "new", result=b"new")
+    assert (out / "result").read_bytes() == b"new"
+    assert not (out / "gone").exists()
+    assert complete_manifest(out).fingerprint == "new"
+    assert verify(out, deep=True) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_failure_while_changing_places_loses_neither_old_nor_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    out = tmp_path / "out"
+    finish(out, "old", result=b"old")
+    run = RunDirectory(out)
+    run.begin("new", {})
+    run.write("result", b"new")
+    true_rename, calls = Path.rename, []
+
+    def rename(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == fails:
+            raise OSError("unplugged")
+        return true_rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(OSError, match="unplugged"):
+            run.complete(manifest(run.outputs_digest(), fingerprint="new"))
+    kept = {(folder / "result").read_bytes() for folder in tmp_path.iterdir() if (folder / MANIFEST).is_file()}
+    assert kept == {b"old", b"new"}
+    finish(out, "newest", result=b"newest")
+    assert (out / "result").read_bytes() == b"newest"
+
+
+def test_bookkeeping_and_checkpoint_are_no_part_of_the_results(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "out")
+    run.begin("f", {})
+    run.path(CHECKPOINT).write_bytes(b"weights")
+    run.write("result", b"r")
+    run.complete(manifest(run.outputs_digest()))
+    assert set(tree(run.out)) == {MANIFEST, RECEIPTS, "config.yaml", "result"}
+
+
+def test_an_interrupted_run_goes_on_with_what_it_wrote_whole(tmp_path: Path) -> None:
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    kept = first.write("images/a, b.png", b"aaaa")
+    first.write("images/half.png", b"halfhalf")
+    first.path("images/half.png").write_bytes(b"half")
+    first.path("images/unreceipted.png").write_bytes(b"u")
+    second = RunDirectory(tmp_path / "out")
+    assert second.begin("f", {}) is True
+    assert second.has("images/a, b.png")
+    assert second.receipt("images/a, b.png") == kept
+    assert not second.has("images/half.png")
+    assert not second.has("images/unreceipted.png")
+    second.write("images/half.png", b"halfhalf")
+    second.complete(manifest(second.outputs_digest()))
+    assert [one.path for one in read_receipts(second.out / RECEIPTS)] == ["images/a, b.png", "images/half.png"]
+    assert verify(second.out, deep=True) == []
+
+
+def test_a_file_written_again_has_one_receipt_the_last(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "out")
+    run.begin("f", {})
+    run.write("a", b"1")
+    run.write("a", b"22")
+    again = RunDirectory(tmp_path / "out")
+    again.begin("f", {})
+    assert again.receipt("a").size == 2
+    assert again.outputs_digest() == run.outputs_digest()
+
+
+def test_a_receipt_is_the_same_whoever_wrote_the_file(tmp_path: Path) -> None:
+    run, other = RunDirectory(tmp_path / "out"), RunDirectory(tmp_path / "other")
+    run.begin("f", {})
+    other.begin("f", {})
+    written = run.write("a", b"bytes")
+    other.path("a").write_bytes(b"bytes")
+    assert other.add("a") == written
+    other.keep([written])
+    assert other.outputs_digest() == run.outputs_digest()
+
+
+@pytest.mark.parametrize(("fingerprint", "fresh"), [("other", False), ("f", True)])
+def test_work_that_is_not_gone_on_with_is_set_aside(tmp_path: Path, fingerprint: str, fresh: bool) -> None:
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    first.write("a", b"old work")
+    second = RunDirectory(tmp_path / "out")
+    assert second.begin(fingerprint, {}, fresh=fresh) is False
+    assert not second.has("a")
+    assert not (second.partial / "a").exists()
+    assert (tmp_path / "out.partial.old/a").read_bytes() == b"old work"
+    assert second.started_for() == fingerprint
+
+
+def test_a_partial_directory_of_unknown_origin_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial/notes.txt").write_text("mine")
+    run = RunDirectory(tmp_path / "out")
+    assert run.started_for() is None
+    assert run.begin("f", {}) is False
+    assert (tmp_path / "out.partial.old/notes.txt").read_text() == "mine"

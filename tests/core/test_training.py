@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from uda.core.training import ScheduleConfig
+
+PROGRESS = [0.0, 0.1, 0.25, 0.3, 0.5, 0.75, 0.9, 1.0]
+
+
+@pytest.mark.parametrize("progress", PROGRESS)
+def test_each_schedule_follows_its_formula(progress: float) -> None:
+    def factor(**keys: object) -> float:
+        return ScheduleConfig.model_validate(keys).factor(progress)
+
+    assert factor(name="constant") == 1
+    assert factor(name="poly") == pytest.approx((1 - progress) ** 0.9)
+    assert factor(name="poly", power=2) == pytest.approx((1 - progress) ** 2)
+    assert factor(name="linear_tail") == pytest.approx(1 if progress <= 0.5 else 2 * (1 - progress))
+    assert factor(name="linear_tail", constant=0) == pytest.approx(1 - progress)
+    assert factor(name="linear_tail", constant=0.75) == pytest.approx(min(1, 4 * (1 - progress)))
+    drops = {0.0: 0, 0.1: 1, 0.25: 2, 0.3: 3, 0.5: 5, 0.75: 7, 0.9: 9, 1.0: 10}
+    assert factor(name="step") == 0.5 ** drops[progress]
+    assert factor(name="step", step=0.25, gamma=0.1) == pytest.approx(0.1 ** int(progress / 0.25))
+
+
+@pytest.mark.parametrize("progress", PROGRESS)
+@pytest.mark.parametrize("name", ["constant", "poly", "linear_tail", "step"])
+def test_warmup_rises_linearly_to_the_schedules_own_factor(name: str, progress: float) -> None:
+    plain, warm = (ScheduleConfig.model_validate({"name": name, "warmup": part}).factor(progress) for part in (0, 0.4))
+    assert warm == pytest.approx(plain * min(1, progress / 0.4))
+
+
+@pytest.mark.parametrize("progress", PROGRESS)
+def test_span_stops_a_longer_schedule_early(progress: float) -> None:
+    # AdaptSegNet: poly over 250,000 iterations, stopped at 120,000.
+    spanned = ScheduleConfig(name="poly", span=250 / 120).factor(progress)
+    assert spanned == pytest.approx((1 - progress * 120 / 250) ** 0.9)
+    assert ScheduleConfig(name="poly", span=250 / 120, warmup=0.5).factor(progress) == pytest.approx(
+        spanned * min(1, progress / 0.5)
+    )
+
+
+@given(
+    st.builds(
+        ScheduleConfig,
+        name=st.sampled_from(["constant", "poly", "linear_tail", "step"]),
+        power=st.floats(0, 3),
+        constant=st.floats(0, 1),
+        step=st.floats(0.05, 1),
+        gamma=st.floats(0.1, 1),
+        span=st.floats(1, 5),
+    ),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_without_warmup_rates_only_fall_and_stay_in_0_to_1(schedule: ScheduleConfig, one: float, other: float) -> None:
+    early, late = schedule.factor(min(one, other)), schedule.factor(max(one, other))
+    assert 0 <= late <= early <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"power": -1}, {"constant": 1.1}, {"step": 0}, {"gamma": 0}, {"warmup": 1}, {"span": 0.5}, {"name": "cos"}],
+)
+def test_senseless_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ScheduleConfig.model_validate(wrong)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from tests.engine.players import cpu
+from uda.core.errors import ConfigError
+from uda.core.training import RuntimeConfig
+from uda.engine.runtime import Runtime, make_runtime
+
+
+def test_one_process_is_the_first_and_averages_nothing() -> None:
+    runtime = cpu()
+    assert (runtime.rank, runtime.processes, runtime.is_main, runtime.device.type) == (0, 1, True, "cpu")
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([1.0, 2.0])
+    runtime.average_gradients([weight])
+    assert weight.grad.tolist() == [1, 2]
+    assert (runtime.any(True), runtime.any(False), runtime.gather([3, 4])) == (True, False, [3, 4])
+
+
+def test_the_cpu_has_no_number() -> None:
+    numbered = SimpleNamespace(device=torch.device("cpu:1"))
+    assert Runtime(numbered, "float32", RuntimeConfig()).device == torch.device("cpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_precision_is_that_of_matrix_products(precision: str, kind: torch.dtype) -> None:
+    with cpu(precision=precision).autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
+
+
+def test_automatic_precision_is_one_of_both() -> None:
+    assert make_runtime(RuntimeConfig(device="cpu")).precision in ("float32", "bfloat16")
+
+
+def test_placing_keeps_values_and_chooses_channels_last() -> None:
+    network = nn.Conv2d(3, 4, 3)
+    before = network.weight.clone()
+    placed = cpu().place(network)
+    assert torch.equal(placed.weight, before)
+    assert placed.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_that_is_not_there_is_told(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=f"device {device}: no CUDA device is available; use --device cpu"):
+        make_runtime(RuntimeConfig(device=device))

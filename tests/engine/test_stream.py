@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.engine.players import SIZE, Images, cpu, domain
+from uda.core.errors import ConfigError
+from uda.data.augment_config import AugmentConfig
+from uda.data.batch import Batch
+from uda.engine import stream
+from uda.engine.stream import Order
+
+
+@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 3))
+def test_every_epoch_shows_each_image_once(count: int, seed: int, epoch: int) -> None:
+    order = Order([2.0] * count, seed, 0)
+    assert sorted(order[epoch * count + place] for place in range(count)) == list(range(count))
+
+
+@given(st.lists(st.integers(0, 60), max_size=8), st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=1, max_size=6))
+def test_a_position_gives_the_same_image_whatever_was_asked_before(asked: list[int], weights: list[float]) -> None:
+    used = Order(weights, 7, 1)
+    for position in asked:
+        assert used[position] == Order(weights, 7, 1)[position]
+
+
+def test_epochs_seeds_and_domains_are_shuffled_differently() -> None:
+    def epoch(seed: int, number: int, which: int) -> tuple[int, ...]:
+        order = Order([1.0] * 20, seed, number)
+        return tuple(order[which * 20 + place] for place in range(20))
+
+    orders = {epoch(seed, number, which) for seed in (0, 1) for number in (0, 1) for which in (0, 1)}
+    assert len(orders) == 8
+
+
+def test_weighted_images_are_drawn_by_their_weight_and_those_of_weight_zero_never() -> None:
+    weights = [1.0, 3.0, 0.0, 6.0]
+    order = Order(weights, 0, 0)
+    draws = 4000
+    counts = Counter(order[position] for position in range(draws))
+    assert counts[2] == 0
+    for index, weight in enumerate(weights):
+        share = weight / 10
+        assert abs(counts[index] / draws - share) <= 4 * np.sqrt(share * (1 - share) / draws)
+
+
+def made(source: stream.Domain | None, target: stream.Domain | None, seen: int = 0, **keys: Any) -> list[Batch]:
+    fields = {"total": 12, "batch": 2, "runtime": cpu(), **keys}
+    return list(stream.batches(source, target, **fields)(seen))
+
+
+def equal(one: Sequence[Batch], other: Sequence[Batch]) -> bool:
+    def tensors(batch: Batch) -> list[torch.Tensor]:
+        return [value for value in vars(batch).values() if value is not None]
+
+    return len(one) == len(other) and all(
+        torch.equal(a, b)
+        for first, second in zip(one, other, strict=True)
+        for a, b in zip(tensors(first), tensors(second), strict=True)
+    )
+
+
+def test_batches_are_in_the_librarys_frame() -> None:
+    batch = made(domain(5), domain(7, number=1))[0]
+    assert batch.source_images_BCHW is not None
+    assert batch.source_images_BCHW.shape == (2, 3, *SIZE)
+    assert batch.source_images_BCHW.dtype == torch.float32
+    assert batch.target_labels_BHW is not None
+    assert batch.target_labels_BHW.shape == (2, *SIZE)
+    assert batch.target_labels_BHW.dtype == torch.int64
+    first = stream.to_batch({"source_images": torch.tensor([[[[0, 255]]]], dtype=torch.uint8)}).source_images_BCHW
+    assert torch.equal(first, torch.tensor([[[[-1.0, 1.0]]]]))  # type: ignore[arg-type]
+
+
+def test_a_domain_that_is_not_given_is_not_in_the_batch() -> None:
+    batch = made(domain(5), None)[0]
+    assert batch.target_images_BCHW is None
+    assert batch.target_labels_BHW is None
+    assert made(None, domain(5))[0].source_images_BCHW is None
+
+
+def test_images_and_labels_stay_together_in_the_order_of_the_stream() -> None:
+    chosen = domain(5)
+    batches = made(chosen, None, total=10)
+    data = Images(5)
+    for step, batch in enumerate(batches):
+        for place in range(2):
+            item = data[chosen.order[2 * step + place]]
+            assert batch.source_images_BCHW is not None
+            assert batch.source_labels_BHW is not None
+            assert torch.equal(batch.source_images_BCHW[place], item["image"].float().div(127.5).sub(1))
+            assert torch.equal(batch.source_labels_BHW[place], item["label"].long())
+
+
+@pytest.mark.parametrize("seen", [0, 2, 6, 10])
+def test_a_resumed_stream_goes_on_where_it_stood(seen: int) -> None:
+    whole = made(domain(5), domain(7, number=1))
+    assert len(whole) == 6
+    assert equal(made(domain(5), domain(7, number=1), seen), whole[seen // 2 :])
+
+
+def test_augmentation_follows_from_the_position_too() -> None:
+    def augmented(seed: int) -> stream.Domain:
+        one = domain(5, seed=seed)
+        return stream.Domain(one.data, one.order, AugmentConfig(flip=0.5, crop=(2, 4)), seed, 0)
+
+    whole = made(augmented(0), None)
+    assert equal(made(augmented(0), None, 6), whole[3:])
+    assert not equal(made(augmented(1), None), whole)
+
+
+def test_a_total_that_the_batch_does_not_divide_is_rounded_up() -> None:
+    assert len(made(domain(5), None, total=11)) == 6
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_each_batch_and_together_see_what_one_sees(processes: int) -> None:
+    whole = made(domain(5), domain(7, number=1), batch=4)
+    runtimes = [
+        SimpleNamespace(rank=rank, processes=processes, device=torch.device("cpu"), config=cpu().config)
+        for rank in range(processes)
+    ]
+    shares = [made(domain(5), domain(7, number=1), batch=4, runtime=one) for one in runtimes]
+    for step, batch in enumerate(whole):
+        for name, value in vars(batch).items():
+            assert torch.equal(torch.cat([getattr(share[step], name) for share in shares]), value)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_batch_that_processes_cannot_share_is_refused(batch: int) -> None:
+    runtime = SimpleNamespace(rank=0, processes=2, device=torch.device("cpu"), config=cpu().config)
+    with pytest.raises(ConfigError, match=r"fit\.batch: .*shared equally by 2 processes; use a multiple of 2"):
+        made(domain(5), None, batch=batch, runtime=runtime)
+
+
+def test_starting_a_stream_does_not_depend_on_the_global_generator() -> None:
+    torch.manual_seed(1)
+    one = made(domain(5), None)
+    torch.manual_seed(2)
+    assert equal(one, made(domain(5), None))

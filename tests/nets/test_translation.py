@@ -1,0 +1,91 @@
+"""Sizes and parameter counts, computed by hand from the published tables."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from uda.core.errors import ConfigError
+from uda.nets.patch_discriminator import MultiScaleDiscriminator
+from uda.nets.translation import ContentEncoder, Decoder, SpadeMaps, StyleEncoder, StyleModulations
+
+BLOCK = 2 * (3 * 3 * 256 * 256 + 256)
+ENCODER = (7 * 7 * 3 * 64 + 64) + (4 * 4 * 64 * 128 + 128) + (4 * 4 * 128 * 256 + 256) + 4 * BLOCK
+DECODER = 4 * BLOCK + (5 * 5 * 256 * 128 + 128) + 2 * 128 + (5 * 5 * 128 * 64 + 64) + 2 * 64 + (7 * 7 * 64 * 3 + 3)
+STYLE = (
+    (7 * 7 * 3 * 64 + 64) + (16 * 64 * 128 + 128) + (16 * 128 * 256 + 256) + 2 * (16 * 256 * 256 + 256) + 256 * 8 + 8
+)
+MLP = (8 * 256 + 256) + (256 * 256 + 256) + (256 * 4096 + 4096)
+SPADE = 8 * ((9 * 19 * 128 + 128) + 2 * (9 * 128 * 256 + 256))
+SCALE = (16 * 3 * 64 + 64) + (16 * 64 * 128 + 128) + (16 * 128 * 256 + 256) + (16 * 256 * 512 + 512) + (512 + 1)
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_parameter_counts_at_full_width() -> None:
+    assert count(ContentEncoder(64, 4)) == ENCODER
+    assert count(Decoder(64, 4)) == DECODER
+    assert count(StyleEncoder(64, 8)) == STYLE
+    assert count(StyleModulations(8, 256, 256, 8)) == MLP
+    assert count(SpadeMaps(19, 128, 256, 8)) == SPADE
+    assert count(MultiScaleDiscriminator(64, 4, 3)) == 3 * SCALE
+
+
+def test_the_hand_computed_counts_are_the_published_ones_in_millions() -> None:
+    in_millions = [
+        round(n / 1e6, 2) for n in (ENCODER, STYLE, DECODER, MLP, ENCODER + STYLE + DECODER + MLP, 3 * SCALE)
+    ]
+    assert in_millions == [5.39, 2.76, 5.75, 1.12, 15.03, 8.27]
+
+
+def test_content_is_a_quarter_of_the_image_and_comes_back_to_its_size() -> None:
+    encoder, decoder = ContentEncoder(4, 1), Decoder(4, 1)
+    content = encoder(torch.rand(2, 3, 16, 24))
+    assert content.shape == (2, 16, 4, 6)
+    images = decoder(content)
+    assert images.shape == (2, 3, 16, 24)
+    assert images.abs().max() <= 1
+
+
+def test_the_decoder_gives_float32_under_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Decoder(4, 1)(torch.rand(1, 16, 4, 4)).dtype == torch.float32
+
+
+def test_the_decoder_uses_every_modulation() -> None:
+    decoder, content = Decoder(2, 2), torch.rand(1, 8, 4, 4)
+    modulations = [(torch.ones(1, 8, 1, 1, requires_grad=True), torch.rand(1, 8, 1, 1)) for _ in range(4)]
+    decoder(content, modulations).square().sum().backward()
+    assert all(scale.grad is not None and scale.grad.any() for scale, _ in modulations)
+
+
+def test_style_codes_become_scale_and_shift_of_every_norm() -> None:
+    styles = StyleEncoder(4, 8, downsamplings=2)(torch.rand(2, 3, 32, 32))
+    assert styles.shape == (2, 8)
+    mlp = StyleModulations(8, 16, 12, 4)
+    modulations = mlp(styles)
+    assert len(modulations) == 4
+    assert all(part.shape == (2, 12, 1, 1) for pair in modulations for part in pair)
+    flat = torch.cat([part.flatten(1) for pair in modulations for part in pair], dim=1)
+    assert torch.equal(flat, mlp.layers(styles))
+
+
+def test_a_discriminator_halves_by_layer_and_by_scale() -> None:
+    outputs = MultiScaleDiscriminator(4, layers=4, scales=3)(torch.rand(2, 3, 96, 192))
+    assert [tuple(output.shape) for output in outputs] == [(2, 1, 6, 12), (2, 1, 3, 6), (2, 1, 1, 3)]
+
+
+def test_too_small_images_are_refused_with_the_least_size() -> None:
+    discriminator = MultiScaleDiscriminator(4, layers=4, scales=3)
+    discriminator(torch.rand(1, 3, 64, 64))
+    with pytest.raises(ConfigError, match="64 pixels a side"):
+        discriminator(torch.rand(1, 3, 32, 64))
+
+
+def test_scales_have_weights_of_their_own() -> None:
+    discriminator = MultiScaleDiscriminator(4, layers=1, scales=2)
+    first, second = (next(body.parameters()) for body in discriminator.scales)
+    assert not torch.equal(first, second)

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uda.core.console import Console
+from uda.core.errors import ConfigError, DataError
+from uda.core.manifest import MANIFEST, Manifest, complete_manifest, read_manifest, verify
+from uda.core.rundir import RunDirectory
+from uda.core.training import OptimizerConfig
+from uda.stages.base import Decision, Job, Stage, StageConfig, check_divisible, decide, execute
+
+
+class PaintConfig(StageConfig):
+    runtime_only = frozenset({"batch"})
+    colour: str = "red"
+    batch: int = 4
+    size: tuple[int, int] = (2, 4)
+    weights: Path | None = None
+    optimizer: OptimizerConfig = OptimizerConfig(name="sgd", lr=0.1)
+
+
+def paint(job: Job) -> dict[str, Any]:
+    """Two files of one colour; every file that is there already is kept."""
+    written = []
+    for name in ("a.txt", "b.txt"):
+        if not job.run.has(name):
+            job.run.write(name, job.config.colour.encode())
+            written.append(name)
+    return {"written": written, "inputs": sorted(job.inputs)}
+
+
+PAINT = Stage("paint", 1, PaintConfig, paint, required=("canvas",), optional=("frame", "pins"), foreign=("pins",))
+
+
+@pytest.fixture
+def canvas(tmp_path: Path) -> Path:
+    file = tmp_path / "canvas.csv"
+    file.write_text("image\n")
+    return file
+
+
+def go(
+    canvas: Path, config: PaintConfig | None = None, *, stage: Stage = PAINT, force: bool = False, **more: Path
+) -> Manifest:
+    inputs = {"canvas": canvas, **more}
+    return execute(stage, config or PaintConfig(), inputs, canvas.parent / "out", Console(), force=force)
+
+
+def what(
+    canvas: Path, config: PaintConfig | None = None, *, stage: Stage = PAINT, force: bool = False, **more: Path
+) -> Decision:
+    inputs = {"canvas": canvas, **more}
+    return decide(stage, config or PaintConfig(), inputs, canvas.parent / "out", force=force)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def failing(stage: Stage, after: Callable[[Job], object] = lambda job: None) -> Stage:
+    def run(job: Job) -> dict[str, Any]:
+        after(job)
+        raise RuntimeError("no paint left")
+
+    return dataclasses.replace(stage, run=run)
+
+
+def test_what_was_never_made_is_run(canvas: Path) -> None:
+    decision = what(canvas)
+    assert (decision.action, decision.reason) == ("run", "not made yet")
+    assert not (canvas.parent / "out").exists()
+    assert not (canvas.parent / "out.partial").exists()
+
+
+def test_what_is_complete_is_skipped_and_its_files_are_left(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = go(canvas)
+    before = snapshot(canvas.parent / "out")
+    assert what(canvas).action == "skip"
+    assert go(canvas) == first
+    assert snapshot(canvas.parent / "out") == before
+    assert not (canvas.parent / "out.partial").exists()
+    assert "skipped (complete, same settings and inputs)" in capsys.readouterr().err
+
+
+def test_the_manifest_tells_what_was_done(canvas: Path) -> None:
+    manifest = go(canvas, PaintConfig(colour="blue", batch=9))
+    assert manifest == complete_manifest(canvas.parent / "out")
+    assert (manifest.stage, manifest.version, manifest.reason) == ("paint", 1, "not made yet")
+    assert manifest.settings == {"colour": "blue"}
+    assert manifest.config["batch"] == 9
+    assert manifest.config["size"] == [2, 4]
+    assert manifest.inputs["canvas"]["path"] == str(canvas)
+    assert manifest.metrics == {"written": ["a.txt", "b.txt"], "inputs": ["canvas"]}
+    assert manifest.recorded["seconds"] >= 0
+    assert manifest.recorded["versions"]["torch"]
+    assert verify(canvas.parent / "out", deep=True) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"colour": "blue"}, "stale: config colour default -> blue"),
+        ({"seed": 3}, "stale: config seed default -> 3"),
+        ({"size": (8, 8)}, "stale: config size default -> [8, 8]"),
+        ({"optimizer": {"name": "sgd", "lr": 0.2}}, "stale: config optimizer default -> {'name': 'sgd', 'lr': 0.2}"),
+        ({"runtime": {"precision": "bfloat16"}}, "stale: config runtime default -> {'precision': 'bfloat16'}"),
+    ],
+)
+def test_stale_results_are_told_with_the_setting_that_differs(
+    canvas: Path, changes: dict[str, Any], reason: str
+) -> None:
+    go(canvas)
+    decision = what(canvas, PaintConfig.model_validate(changes))
+    assert (decision.action, decision.reason) == ("run", reason)
+
+
+def test_old_and_new_value_are_told_down_to_the_inner_key(canvas: Path) -> None:
+    old, new = ({"optimizer": {"name": "adam", "lr": rate}, "colour": "blue"} for rate in (0.3, 0.5))
+    go(canvas, PaintConfig.model_validate(old))
+    assert what(canvas, PaintConfig.model_validate(new)).reason == "stale: config optimizer.lr 0.3 -> 0.5"
+    assert what(canvas).reason == (
+        "stale: config colour blue -> default, config optimizer {'name': 'adam', 'lr': 0.3} -> default"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"batch": 99}, {"runtime": {"device": "cpu", "workers": 3}}])
+def test_how_it_runs_makes_nothing_stale(canvas: Path, changes: dict[str, Any]) -> None:
+    go(canvas)
+    assert what(canvas, PaintConfig.model_validate(changes)).action == "skip"
+
+
+def test_a_weights_file_counts_by_its_content(canvas: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"1")
+    go(canvas, PaintConfig(weights=weights))
+    moved = weights.rename(tmp_path / "moved.pth")
+    assert what(canvas, PaintConfig(weights=moved)).action == "skip"
+    moved.write_bytes(b"2")
+    assert what(canvas, PaintConfig(weights=moved)).reason.startswith("stale: config weights.sha256 ")
+
+
+def test_a_raised_version_makes_stale(canvas: Path) -> None:
+    go(canvas)
+    assert what(canvas, stage=dataclasses.replace(PAINT, version=2)).reason == "stale: version 1 -> 2"
+
+
+def test_changed_added_and_removed_inputs_are_told_by_name(canvas: Path, tmp_path: Path) -> None:
+    frame = tmp_path / "frame.csv"
+    frame.write_text("x")
+    go(canvas)
+    assert what(canvas, frame=frame).reason == "stale: input frame added"
+    go(canvas, frame=frame)
+    assert what(canvas).reason == "stale: input frame taken away"
+    canvas.write_text("image\nother.png\n")
+    frame.write_text("y")
+    assert what(canvas, frame=frame).reason == "stale: input canvas changed, input frame changed"
+
+
+def test_inputs_that_moved_or_were_only_touched_stay_valid(canvas: Path, tmp_path: Path) -> None:
+    go(canvas)
+    os.utime(canvas, ns=(1, 1))
+    assert what(canvas).action == "skip"
+    moved = canvas.rename(tmp_path / "moved.csv")
+    assert decide(PAINT, PaintConfig(), {"canvas": moved}, tmp_path / "out", force=False).action == "skip"
+
+
+def test_a_stage_directory_as_input_counts_by_its_outputs(canvas: Path, tmp_path: Path) -> None:
+    go(canvas)
+    later = tmp_path / "later"
+
+    def ask() -> Decision:
+        return decide(PAINT, PaintConfig(), {"canvas": tmp_path / "out"}, later, force=False)
+
+    execute(PAINT, PaintConfig(), {"canvas": tmp_path / "out"}, later, Console())
+    go(canvas, force=True)  # the same bytes again
+    assert ask().action == "skip"
+    go(canvas, PaintConfig(colour="blue"))
+    assert ask().reason == "stale: input canvas changed"
+
+
+def test_a_foreign_folder_is_taken_only_where_the_stage_says_so(canvas: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert what(canvas, pins=folder).action == "run"
+    with pytest.raises(DataError, match="no complete stage directory"):
+        what(canvas, frame=folder)
+
+
+def test_many_differences_are_told_shortly(canvas: Path) -> None:
+    go(canvas)
+    changed = PaintConfig.model_validate(
+        {"colour": "b", "seed": 1, "size": (1, 1), "optimizer": {"lr": 1}, "runtime": {"precision": "float32"}}
+    )
+    reason = what(canvas, changed).reason
+    assert reason.endswith(" and 1 more")
+    assert reason.count("config ") == 4
+
+
+def test_force_runs_what_is_complete_again(canvas: Path) -> None:
+    go(canvas)
+    decision = what(canvas, force=True)
+    assert (decision.action, decision.reason) == ("run", "--force")
+    assert go(canvas, force=True).reason == "--force"
+
+
+def test_an_interrupted_run_is_gone_on_with(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="no paint left"):
+        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
+    assert not (canvas.parent / "out").exists()
+    decision = what(canvas)
+    assert (decision.action, decision.reason) == ("resume", "interrupted run of the same settings found")
+    capsys.readouterr()
+    manifest = go(canvas)
+    assert "going on (interrupted run of the same settings found)" in capsys.readouterr().err
+    assert manifest.metrics["written"] == ["b.txt"]
+    assert verify(canvas.parent / "out", deep=True) == []
+    assert manifest.outputs == go(canvas, force=True).outputs
+
+
+def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path) -> None:
+    with pytest.raises(RuntimeError):
+        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
+    blue = PaintConfig(colour="blue")
+    decision = what(canvas, blue)
+    assert (decision.action, decision.reason) == ("run", "an interrupted run had other settings")
+    assert go(canvas, blue).metrics["written"] == ["a.txt", "b.txt"]
+    assert (canvas.parent / "out.partial.old/a.txt").read_text() == "red"
+
+
+def test_force_does_not_go_on_with_an_interrupted_run(canvas: Path) -> None:
+    with pytest.raises(RuntimeError):
+        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
+    assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
+
+
+def test_a_stage_that_fails_leaves_the_old_results_whole(canvas: Path) -> None:
+    go(canvas)
+    before = snapshot(canvas.parent / "out")
+    with pytest.raises(RuntimeError, match="no paint left"):
+        go(canvas, PaintConfig(colour="blue"), stage=failing(PAINT, lambda job: job.run.write("a.txt", b"blue")))
+    assert snapshot(canvas.parent / "out") == before
+    assert what(canvas).action == "skip"
+    assert what(canvas, PaintConfig(colour="blue")).action == "resume"
+
+
+def test_an_interruption_is_no_success(canvas: Path) -> None:
+    def interrupt(job: Job) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(canvas, stage=failing(PAINT, interrupt))
+    assert read_manifest(canvas.parent / "out") is None
+
+
+def test_checks_come_before_anything_is_touched(canvas: Path) -> None:
+    def refuse(config: Any, inputs: Mapping[str, Path]) -> None:
+        raise ConfigError(f"{config.colour} does not go on {inputs['canvas'].name}")
+
+    with pytest.raises(ConfigError, match=r"red does not go on canvas\.csv"):
+        go(canvas, stage=dataclasses.replace(PAINT, check=refuse))
+    assert [path.name for path in canvas.parent.iterdir()] == ["canvas.csv"]
+
+
+def test_missing_and_unknown_inputs_are_told(canvas: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="uda paint: needs --canvas"):
+        decide(PAINT, PaintConfig(), {}, tmp_path / "out", force=False)
+    with pytest.raises(ConfigError, match="uda paint: takes no input easel, stool"):
+        what(canvas, stool=canvas, easel=canvas)
+    with pytest.raises(DataError, match=r"none\.csv: no such file"):
+        what(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "other stage"])
+def test_a_place_that_holds_something_else_is_refused(canvas: Path, kind: str) -> None:
+    out = canvas.parent / "out"
+    if kind == "folder":
+        out.mkdir()
+        (out / "thesis.tex").write_text("mine")
+    elif kind == "file":
+        out.write_text("mine")
+    else:
+        go(canvas, stage=dataclasses.replace(PAINT, name="draw"))
+    before = snapshot(canvas.parent)
+    for force in (False, True):
+        with pytest.raises(ConfigError, match="choose another --out"):
+            go(canvas, force=force)
+    assert snapshot(canvas.parent) == before
+
+
+def test_an_empty_folder_is_a_place(canvas: Path) -> None:
+    (canvas.parent / "out").mkdir()
+    assert go(canvas).metrics["written"] == ["a.txt", "b.txt"]
+
+
+def test_results_stay_valid_where_they_are_moved(canvas: Path, tmp_path: Path) -> None:
+    go(canvas)
+    shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    assert decide(PAINT, PaintConfig(), {"canvas": canvas}, tmp_path / "elsewhere", force=False).action == "skip"
+
+
+def test_a_broken_manifest_is_told_and_not_overwritten(canvas: Path) -> None:
+    go(canvas)
+    (canvas.parent / "out" / MANIFEST).write_text("{")
+    with pytest.raises(DataError, match="no manifest of this program"):
+        go(canvas)
+
+
+def test_the_fingerprint_is_a_function_of_stage_settings_and_inputs_alone(canvas: Path) -> None:
+    first = what(canvas).fingerprint
+    assert first == what(canvas, PaintConfig(batch=8)).fingerprint == what(canvas, force=True).fingerprint
+    others = {
+        what(canvas, PaintConfig(colour="blue")).fingerprint,
+        what(canvas, stage=dataclasses.replace(PAINT, version=2)).fingerprint,
+        what(canvas, stage=dataclasses.replace(PAINT, name="draw")).fingerprint,
+        what(canvas, frame=canvas).fingerprint,
+    }
+    assert len(others | {first}) == 5
+
+
+def test_only_the_first_process_of_a_launch_writes(canvas: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    seen: list[RunDirectory] = []
+
+    def watch(job: Job) -> dict[str, Any]:
+        seen.append(job.run)
+        return {}
+
+    go(canvas, stage=dataclasses.replace(PAINT, run=watch))
+    assert len(seen) == 1
+    assert not (canvas.parent / "out").exists()
+    assert not (canvas.parent / "out.partial").exists()
+
+
+def test_a_new_setting_at_its_default_keeps_old_results(canvas: Path) -> None:
+    class Later(PaintConfig):
+        gloss: float = 0.0
+
+    go(canvas)
+    newer = dataclasses.replace(PAINT, config=Later)
+    assert what(canvas, Later(), stage=newer).action == "skip"
+    assert what(canvas, Later(gloss=1), stage=newer).reason == "stale: config gloss default -> 1.0"
+
+
+def test_the_manifest_is_plain_json(canvas: Path) -> None:
+    go(canvas, PaintConfig(weights=canvas))
+    assert json.loads((canvas.parent / "out" / MANIFEST).read_text())["config"]["weights"] == str(canvas)
+
+
+@pytest.mark.parametrize(
+    ("size", "multiple", "fitting"), [((33, 64), 32, "[32, 64]"), ((10, 50), 32, "[32, 64]"), ((6, 7), 4, "[8, 8]")]
+)
+def test_a_size_that_strides_do_not_divide_is_told_with_one_that_fits(
+    size: tuple[int, int], multiple: int, fitting: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_divisible("size", size, multiple, "segmenter x")
+    assert str(caught.value).endswith(f"use {fitting}")
+    check_divisible("size", (64, 96), 32, "segmenter x")

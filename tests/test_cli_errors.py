@@ -1,0 +1,323 @@
+"""The command line's manners: quick, light, one line on stderr with the way out, and the exit codes of the page."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from uda.cli import cli, main
+from uda.cli_options import as_uda_error
+from uda.core.errors import ConfigError, DataError, RunError
+from uda.core.listing import KINDS, entries, shipped_yaml
+from uda.core.manifest import MANIFEST
+from uda.core.rundir import RunDirectory
+
+
+def uda(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run a command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["uda", *(str(one) for one in arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+class Told:
+    """Runs commands and gives the exit code and the line on stderr that explains it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+        self.out = ""
+
+    def __call__(self, *arguments: object) -> tuple[int, str]:
+        code = uda(self._monkeypatch, *arguments)
+        self.out, err = self._capsys.readouterr()
+        assert "Traceback" not in err
+        assert err.count("\n") <= 1
+        return code, err.rstrip("\n")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
+    return Told(monkeypatch, capsys)
+
+
+def loaded(*arguments: str) -> set[str]:
+    """Top-level modules in memory after a command, run in a fresh process."""
+    code = (
+        "import sys\nfrom uda.cli import main\ntry:\n    main()\n"
+        "except SystemExit as left:\n    assert not left.code, left.code\n"
+        "finally:\n    print('|'.join({name.split('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split("|"))
+
+
+def seconds(*command: str) -> float:
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        subprocess.run([sys.executable, *command], capture_output=True, check=True)
+        times.append(time.monotonic() - start)
+    return statistics.median(times)
+
+
+def test_help_answers_at_once() -> None:
+    # 0.3 s beyond what starting Python with click costs on this machine at this moment.
+    assert seconds("-m", "uda", "--help") < seconds("-c", "import click") + 0.3
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("translate", "--help"), ("--version",)])
+def test_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    assert not loaded(*arguments) & {"torch", "numpy", "pandas", "pydantic", "yaml", "cv2"}
+
+
+HEAVY = {"torch", "torchvision", "timm", "kornia", "segmentation_models_pytorch", "accelerate", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("list", "translators"), ("show", "minicity"), ("plan", "--out", "runs/x"), ("plan", "--tiny", "--out", "runs/x")],
+)
+def test_listing_showing_and_planning_load_no_torch(arguments: tuple[str, ...]) -> None:
+    found = loaded(*arguments)
+    assert "uda" in found
+    assert not found & HEAVY
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_listed_one_name_and_one_sentence_a_line(told: Told, kind: str) -> None:
+    assert told("list", kind) == (0, "")
+    found = entries(kind)
+    lines = told.out.splitlines()
+    assert [line.split()[0] for line in lines] == list(found)
+    assert [line.split(maxsplit=1)[1] for line in lines] == list(found.values())
+    assert told("list", kind, "--json") == (0, "")
+    assert json.loads(told.out) == found
+
+
+def test_help_names_what_can_be_listed(told: Told) -> None:
+    assert told("list", "--help")[0] == 0
+    first = told.out.split("List ", 1)[1].split(".", 1)[0]
+    named = {word.strip() for word in first.replace(" and ", ",").replace(" or ", ",").split(",")}
+    assert {"translators", "segmenters", "pseudo_labels", "adversaries", "configs", "pipelines"} <= named
+    assert named <= set(KINDS)
+
+
+@pytest.mark.parametrize("name", ["translate/sait", "minicity", "gta5", "cityscapes19"])
+def test_shown_yamls_are_the_shipped_files(told: Told, name: str) -> None:
+    assert told("show", name) == (0, "")
+    assert told.out.rstrip() == shipped_yaml(name).read_text().rstrip()
+
+
+def test_every_verb_explains_itself(told: Told) -> None:
+    for verb, command in cli.commands.items():
+        assert told(verb, "--help") == (0, "")
+        assert command.help
+        assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def code_and_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
+    return uda(monkeypatch, *arguments), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("transalte",), "No such command 'transalte'"),
+        (("translate", "--ot", "x"), "No such option"),
+        (("minicity",), "--out"),
+        (("minicity", "--out", "x", "--seed", "-1"), "--seed"),
+        (("predict", "--segmenter", "x", "--out", "y"), "IMAGES"),
+        ((), "Usage: uda"),
+    ],
+)
+def test_wrong_usage_is_told_with_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    code, err = code_and_text(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_setting_is_told_with_its_place_and_the_nearest_and_code_2(told: Told, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert told("minicity", "--out", out, "--set", "gta=3") == (
+        2,
+        "error: --set gta=3: gta: unknown key, did you mean 'gta5'?",
+    )
+    own = tmp_path / "own.yaml"
+    own.write_text("gta5: -1\nsynthai: 3\n")
+    code, line = told("minicity", "--out", out, "--config", own, "--set", "width=wide")
+    assert code == 2
+    assert f"{own}: gta5: " in line
+    assert f"{own}: synthai: unknown key, did you mean 'synthia'?" in line
+    assert "--set width=wide: width: " in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("list", "translator"), "error: cannot list 'translator'; did you mean 'translators'?"),
+        (("show", "minicty"), "error: no shipped YAML is called 'minicty'; did you mean 'minicity'?"),
+        (("plan", "--pipeline", "minicty", "--out", "x"), "did you mean 'minicity'?"),
+        (("minicity", "--config", "minicity/stanard", "--out", "x"), "did you mean 'minicity/standard'?"),
+        (("minicity", "--set", "gta5", "--out", "x"), "write it as key.subkey=value"),
+        (("minicity", "--config", "none.yaml", "--out", "x"), "none.yaml: no such config file"),
+        (("iterate", "--config", "x", "--out", "x"), "a pipeline takes no --config"),
+        (("plan", "--config", "x", "--out", "x"), "a pipeline takes no --config"),
+        (("plan", "--source", "a.csv", "--out", "x"), "--target is missing"),
+    ],
+)
+def test_what_is_unknown_is_told_in_one_line_with_code_2(told: Told, arguments: tuple[str, ...], said: str) -> None:
+    code, line = told(*arguments)
+    assert code == 2
+    assert line.startswith("error: ")
+    assert said in line
+
+
+def test_unknown_methods_are_told_with_code_2(told: Told, tmp_path: Path) -> None:
+    out, set_name = tmp_path / "out", "translator.name=siat"
+    data = ("--source", tmp_path / "a.csv", "--target", tmp_path / "b.csv")
+    code, line = told("translate", *data, "--out", out, "--set", set_name)
+    assert code == 2
+    assert "unknown method 'siat' in translators; did you mean 'sait'?" in line
+
+
+def test_a_place_that_is_taken_is_told_with_code_2(told: Told, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert told("minicity", "--out", tmp_path) == (
+        2,
+        f"error: {tmp_path}: exists and was not made by this program; choose another --out",
+    )
+
+
+def test_missing_data_are_told_with_code_3(told: Told, tmp_path: Path) -> None:
+    none = tmp_path / "none.csv"
+    data = ("--source", none, "--target", none)
+    code, line = told("translate", *data, "--config", "translate/identity", "--out", tmp_path / "out")
+    assert (code, line) == (3, f"error: {none}: no such file; check the path")
+    code, line = told("verify", tmp_path)
+    assert code == 3
+    assert "holds no complete stage" in line
+    code, line = told("prepare", "gta5", tmp_path / "nowhere", "--out", tmp_path / "x.csv")
+    assert code == 3
+    assert "nowhere" in line
+
+
+def test_verify_tells_what_differs(told: Told, tmp_path: Path) -> None:
+    from tests.core.test_manifest import manifest
+
+    run = RunDirectory(tmp_path / "runs/one")
+    run.begin("f", {})
+    run.write("a.png", b"aaaa")
+    run.complete(manifest(run.outputs_digest()))
+    assert told("verify", tmp_path / "runs") == (0, "")
+    assert told.out == "1 stages agree with their receipts\n"
+    (run.out / "a.png").write_bytes(b"AAAA")
+    assert told("verify", tmp_path / "runs")[0] == 0
+    code, line = told("verify", tmp_path / "runs", "--deep")
+    assert code == 3
+    assert "1 differences from the receipts" in line
+    assert told.out == f"{run.out / 'a.png'}: content changed (SHA-256 differs)\n"
+    (run.out / MANIFEST).write_text("{")
+    assert told("verify", run.out)[0] == 3
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("uda.data.minicity.write_minicity", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RunError("diverged: keep is nan at image 8", "translate", "lower the learning rate"), 4, "lower the learning"),
+        (RuntimeError("a\nlong\nstory"), 4, "error: RuntimeError: a long story; run again with --debug"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 4, "error: out of memory; make fit.batch"),
+        (MemoryError(), 4, "error: out of memory"),
+        (OSError(28, "No space left on device", "x.png"), 4, "error: x.png: no space left on the disk"),
+        (PermissionError(13, "Permission denied", "runs/x"), 2, "error: runs/x: permission denied"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to go on"),
+        (KeyboardInterrupt("segment stopped at 8 of 24"), 130, "interrupted: segment stopped at 8 of 24; run the same"),
+    ],
+)
+def test_what_goes_wrong_while_running_is_one_line_and_a_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    failing(monkeypatch, error)
+    assert uda_minicity(monkeypatch, tmp_path) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    # One line says what is done, one how it ended.
+    assert len(err.splitlines()) == 2
+    assert err.splitlines()[1].startswith(said) or said in err.splitlines()[1]
+    assert "Traceback" not in err
+
+
+def uda_minicity(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> int:
+    return uda(monkeypatch, *more, "minicity", "--out", folder / "out", "--set", "gta5=1")
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    failing(monkeypatch, ValueError("deep inside"))
+    for arguments in (("--debug", "minicity"), ("minicity", "--debug")):
+        assert uda(monkeypatch, *arguments, "--out", tmp_path / "out") == 4
+        err = capsys.readouterr().err
+        assert "Traceback" in err
+        assert "ValueError: deep inside" in err
+        assert err.splitlines()[-1].startswith("error: ")
+
+
+def test_errors_of_the_library_keep_their_kind() -> None:
+    for error in (ConfigError("x"), DataError("x"), RunError("x")):
+        assert as_uda_error(error) is error
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m uda list configs | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
+
+
+def test_a_true_interruption_leaves_130_and_is_gone_on_with(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    settings = ("gta5=400", "synthia=0", "cityscapes_train=0", "cityscapes_val=0", "height=64", "width=128")
+    options = [part for text in settings for part in ("--set", text)]
+    command = [sys.executable, "-m", "uda", "minicity", "--out", str(out), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out.partial/**/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    text, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "interrupted; run the same command again to go on"
+    assert "Traceback" not in err
+    assert text == ""
+    assert not out.exists()
+    again = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
+    assert again.stdout.endswith("would resume (interrupted run of the same settings found)\n")

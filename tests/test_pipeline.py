@@ -1,0 +1,438 @@
+"""Planning of stage graphs. The stages are the real ones; none is run."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from uda import pipeline
+from uda.core import resources
+from uda.core.config import settings_that_matter
+from uda.core.console import Console
+from uda.core.errors import ConfigError, DataError
+from uda.core.manifest import Manifest
+from uda.core.rundir import RunDirectory
+from uda.pipeline import Planned, Request, expand, plan
+from uda.stages.base import Job, execute
+
+SEGMENT = {"stage": "segment", "config": "segment.yaml"}
+LOOP: dict[str, Any] = {
+    "label_space": "cityscapes19",
+    "rounds": 2,
+    "start": {"segment": "source_only"},
+    "before": {
+        "city": {"stage": "minicity"},
+        "source": {"stage": "prepare", "config": "source.yaml", "inputs": {"root": "city/gta5"}},
+        "target": {"stage": "prepare", "config": "target.yaml", "inputs": {"root": "city/cityscapes"}},
+        "val": {"stage": "prepare", "config": "target.yaml", "inputs": {"root": "city/cityscapes"}},
+        "source_only": {**SEGMENT, "inputs": {"source": "source/samples.csv"}},
+        "source_only_score": {
+            "stage": "evaluate",
+            "inputs": {"segmenter": "source_only", "target": "val/samples.csv"},
+            "row": "source only",
+        },
+        "oracle": {**SEGMENT, "inputs": {"source": "target/samples.csv"}, "reads_target_labels": True},
+        "oracle_score": {
+            "stage": "evaluate",
+            "inputs": {"segmenter": "oracle", "target": "val/samples.csv"},
+            "row": "oracle",
+        },
+    },
+    "each_round": {
+        "translate": {
+            "stage": "translate",
+            "config": "translate.yaml",
+            "inputs": {"source": "source/samples.csv", "target": "target/samples.csv", "guide": "previous.segment"},
+        },
+        "labels": {
+            "stage": "pseudo-label",
+            "config": "labels.yaml",
+            "inputs": {"segmenter": "previous.segment", "target": "target/samples.csv"},
+        },
+        "segment": {**SEGMENT, "inputs": {"source": "translate/samples.csv", "pseudo": "labels/samples.csv"}},
+        "evaluate": {
+            "stage": "evaluate",
+            "inputs": {"segmenter": "segment", "target": "val/samples.csv"},
+            "row": "round {round}",
+        },
+    },
+    "tiny": {"rounds": 1},
+}
+
+
+class House:
+    """A folder with configs and a pipeline, and what is asked of it."""
+
+    def __init__(self, folder: Path, method: str) -> None:
+        self.folder, self.out = folder, folder / "runs"
+        self.graph: dict[str, Any] = copy.deepcopy(LOOP)
+        self.config("source", {"dataset": "gta5"})
+        self.config("target", {"dataset": "cityscapes", "split": "train"})
+        self.config("segment", {"segmenter": method, "size": [64, 128], "tiny": {"fit": {"images": 7}}})
+        self.config("labels", {"strategy": method, "size": [64, 128]})
+        self.config("translate", {"translator": "identity", "size": [64, 128]})
+
+    def config(self, name: str, settings: dict[str, Any]) -> None:
+        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(settings))
+
+    def step(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {**self.graph["before"], **self.graph["each_round"]}[name]
+        return found
+
+    def request(self, *assignments: str, **fields: Any) -> Request:
+        (self.folder / "loop.yaml").write_text(yaml.safe_dump(self.graph, sort_keys=False))
+        return Request(pipeline="loop.yaml", out=self.out, assignments=assignments, **fields)
+
+    def expand(self, *assignments: str, **fields: Any) -> dict[str, Planned]:
+        return {one.name: one for one in expand(self.request(*assignments, **fields), Console())}
+
+    def refused(self, *assignments: str, **fields: Any) -> str:
+        with pytest.raises(ConfigError) as caught:
+            self.expand(*assignments, **fields)
+        return str(caught.value)
+
+    def manifest(self, name: str, *, labels: Sequence[str] = ("",)) -> Path:
+        file = self.folder / f"own_{name}.csv"
+        rows = [f"{number}.png,{label},gta5" for number, label in enumerate(labels)]
+        file.write_text("\n".join(["image,label,dataset", *rows]) + "\n")
+        return file
+
+
+@pytest.fixture
+def house(tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.chdir(tmp_path)
+    return House(tmp_path, plugin)
+
+
+BEFORE = list(LOOP["before"])
+ROUND = list(LOOP["each_round"])
+
+
+def paths(one: Planned, base: Path) -> dict[str, str]:
+    return {name: source.path.relative_to(base).as_posix() for name, source in one.inputs.items()}
+
+
+def test_rounds_are_written_out_in_order(house: House) -> None:
+    planned = house.expand()
+    assert list(planned) == [*BEFORE, *(f"{name}@1" for name in ROUND), *(f"{name}@2" for name in ROUND)]
+    assert planned["oracle"].out == house.out / "oracle"
+    assert planned["segment@2"].out == house.out / "round_2/segment"
+    assert [one.row for one in planned.values() if one.row] == ["source only", "oracle", "round 1", "round 2"]
+    assert [planned[name].round for name in ("source", "segment@1", "segment@2")] == [None, 1, 2]
+    assert [one.name for one in planned.values() if one.reads_target_labels] == ["oracle"]
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_the_number_of_rounds_can_be_asked_for(house: House, rounds: int) -> None:
+    assert len(house.expand(rounds=rounds)) == len(BEFORE) + rounds * len(ROUND)
+    assert len(house.expand(rounds=rounds, tiny=True)) == len(BEFORE) + rounds * len(ROUND)
+
+
+def test_inputs_are_of_the_same_round_or_from_before(house: House) -> None:
+    planned = house.expand()
+    assert paths(planned["segment@2"], house.out) == {
+        "source": "round_2/translate/samples.csv",
+        "pseudo": "round_2/labels/samples.csv",
+    }
+    assert paths(planned["evaluate@1"], house.out) == {"segmenter": "round_1/segment", "target": "val/samples.csv"}
+    assert planned["evaluate@1"].inputs["segmenter"].step == "segment@1"
+    assert planned["evaluate@1"].inputs["target"].step == "val"
+
+
+def test_previous_is_the_last_round_and_in_the_first_what_start_says(house: House) -> None:
+    planned = house.expand(rounds=3)
+    guides = {number: planned[f"translate@{number}"].inputs["guide"] for number in (1, 2, 3)}
+    assert [source.step for source in guides.values()] == ["source_only", "segment@1", "segment@2"]
+    assert [source.path for source in guides.values()] == [
+        house.out / "source_only",
+        house.out / "round_1/segment",
+        house.out / "round_2/segment",
+    ]
+
+
+def test_a_file_of_the_previous_round_can_be_named(house: House) -> None:
+    house.step("labels")["inputs"]["target"] = "previous.labels/samples.csv"
+    house.graph["start"]["labels"] = "target"
+    planned = house.expand()
+    assert paths(planned["labels@1"], house.out)["target"] == "target/samples.csv"
+    assert paths(planned["labels@2"], house.out)["target"] == "round_1/labels/samples.csv"
+
+
+def test_steps_are_sorted_by_their_inputs_whatever_the_files_order(house: House) -> None:
+    for part in ("before", "each_round"):
+        house.graph[part] = dict(reversed(house.graph[part].items()))
+    planned = house.expand()
+    assert sorted(planned) == sorted([*BEFORE, *(f"{name}@{number}" for name in ROUND for number in (1, 2))])
+    done: set[str | None] = {None}
+    for one in planned.values():
+        assert {source.step for source in one.inputs.values()} <= done
+        done.add(one.name)
+
+
+def test_steps_that_wait_for_each_other_are_told(house: House) -> None:
+    house.step("labels")["inputs"]["target"] = "segment/samples.csv"
+    text = house.refused(rounds=1)
+    assert text.startswith("labels@1, segment@1, evaluate@1: steps wait for each other")
+
+
+@pytest.mark.parametrize(
+    ("step", "text", "told"),
+    [
+        ("segment", "transalte/samples.csv", "did you mean 'translate'?"),
+        ("evaluate", "vall/samples.csv", "did you mean 'val'?"),
+        ("source_only", "surce/samples.csv", "did you mean 'source'?"),
+        ("translate", "previous.segmnt", "say `start: {segmnt: STEP}`"),
+    ],
+)
+def test_an_input_that_names_no_step_is_told_with_the_nearest(house: House, step: str, text: str, told: str) -> None:
+    house.step(step)["inputs"]["source"] = text
+    said = house.refused()
+    assert said.startswith(f"step {step}: ")
+    assert f"'{text}'" in said
+    assert told in said
+
+
+def test_a_start_that_names_no_step_is_told(house: House) -> None:
+    house.graph["start"] = {"segment": "sorce_only"}
+    assert "did you mean 'source_only'?" in house.refused()
+
+
+def test_a_step_before_the_rounds_cannot_use_one_of_a_round(house: House) -> None:
+    house.step("oracle_score")["inputs"]["segmenter"] = "segment"
+    said = house.refused()
+    assert said.startswith("step oracle_score: input 'segment' names no step before the rounds")
+    house.step("oracle_score")["inputs"]["segmenter"] = "previous.segment"
+    assert house.refused().startswith("step oracle_score: ")
+
+
+def test_unknown_stages_configs_and_keys_of_a_pipeline_are_told(house: House) -> None:
+    house.step("segment")["stage"] = "segmen"
+    assert "unknown stage 'segmen'; did you mean 'segment'?" in house.refused()
+    house.step("segment").update(stage="segment", config="segment/deeplab")
+    assert "unknown config 'segment/deeplab'; did you mean 'segment/deeplabv2'?" in house.refused()
+    house.step("segment").update(config="none.yaml")
+    assert "none.yaml: no such config file" in house.refused()
+    house.step("segment").update(config="segment.yaml", input={})
+    assert "loop.yaml: each_round.segment.input: unknown key, did you mean 'inputs'?" in house.refused()
+
+
+def test_an_unknown_pipeline_is_told_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"unknown pipeline 'minicty'; did you mean 'minicity'\?"):
+        expand(Request(pipeline="minicty", out=Path("runs")), Console())
+
+
+def test_a_wrong_setting_is_told_with_its_file(house: House) -> None:
+    house.config("translate", {"translator": "identity", "size": [64, 128], "fti": {}})
+    assert house.refused() == "translate.yaml: fti: unknown key, did you mean 'fit'?"
+
+
+def test_configs_are_laid_over_each_other_in_order(house: House) -> None:
+    house.config("half", {"size": [32, 64]})
+    house.step("oracle")["config"] = ["segment.yaml", "half.yaml"]
+    planned = house.expand()
+    sizes = [planned[name].config.model_dump()["size"] for name in ("oracle", "source_only", "segment@1")]
+    assert sizes == [(32, 64), (64, 128), (64, 128)]
+
+
+def test_assignments_change_a_step_or_all_steps_of_a_stage_and_the_step_wins(house: House) -> None:
+    planned = house.expand("oracle.fit.images=5", "segment.fit.images=9", "pseudo-label.batch=2", "labels.seed=4")
+    images = {name: planned[name].config.model_dump()["fit"]["images"] for name in ("oracle", "source_only")}
+    assert images == {"oracle": 5, "source_only": 9}
+    # `segment` is a stage and a step: it counts once, for all steps of the stage.
+    assert planned["segment@2"].config.model_dump()["fit"]["images"] == 9
+    assert planned["labels@1"].config.seed == 4
+    assert planned["labels@1"].config.model_dump()["batch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("orcle.fit.images=5", "did you mean 'oracle'?"),
+        ("rounds=3", "write STEP.key=value"),
+        ("seed", "write STEP.key=value"),
+    ],
+)
+def test_an_assignment_to_no_step_is_told(house: House, text: str, told: str) -> None:
+    said = house.refused(text)
+    assert said.startswith(f"--set: '{text}' names no step")
+    assert told in said
+
+
+def test_a_wrong_assignment_to_a_step_is_told_with_its_key(house: House) -> None:
+    said = house.refused("segment.fit.imges=5")
+    assert "fit.imges=5: fit.imges: unknown key, did you mean 'images'?" in said
+
+
+def test_the_label_space_is_the_pipelines_for_every_stage(house: House) -> None:
+    def spaces(*assignments: str) -> set[str]:
+        dumps = [one.config.model_dump() for one in house.expand(*assignments).values()]
+        return {dump["label_space"] for dump in dumps if "label_space" in dump}
+
+    assert spaces() == {"cityscapes19"}
+    assert spaces("label_space=idd7") == {"idd7"}
+
+
+def test_seed_device_and_tiny_reach_the_stages_and_the_seed_leaves_the_data_alone(house: House) -> None:
+    planned = house.expand(seed=7, device="cpu", tiny=True)
+    assert list(planned) == [*BEFORE, *(f"{name}@1" for name in ROUND)]
+    for one in planned.values():
+        assert one.config.seed == (0 if one.stage.name in ("minicity", "prepare") else 7)
+        assert one.config.runtime.device == "cpu"
+        if one.stage.name == "segment":
+            assert one.config.model_dump()["fit"]["images"] == 7
+
+
+def test_the_folder_of_data_sets_is_asked_for_and_filled_in(house: House, tmp_path: Path) -> None:
+    for name in ("source", "target", "val"):
+        house.step(name)["inputs"]["root"] = f"{{data}}/{name}"
+    assert house.refused() == "pipeline loop.yaml: needs the data sets' folder; give --data ROOT"
+    planned = house.expand(data=tmp_path / "disk")
+    assert planned["val"].inputs["root"] == pipeline.Source(None, tmp_path / "disk/val")
+
+
+def test_own_manifests_take_the_place_of_the_data_steps(house: House) -> None:
+    given = {name: house.manifest(name, labels=["x.png"]) for name in ("source", "target", "val")}
+    planned = house.expand(given=given, rounds=1)
+    left_out = {"city", "source", "target", "val"}
+    assert list(planned) == [name for name in BEFORE if name not in left_out] + [f"{name}@1" for name in ROUND]
+    assert planned["translate@1"].inputs["target"] == pipeline.Source(None, given["target"])
+    assert planned["evaluate@1"].inputs["target"] == pipeline.Source(None, given["val"])
+
+
+def test_own_manifests_need_no_data_folder(house: House) -> None:
+    for name in ("source", "target", "val"):
+        house.step(name)["inputs"]["root"] = f"{{data}}/{name}"
+    given = {name: house.manifest(name) for name in ("source", "target")}
+    assert "translate@1" in house.expand(given=given)
+
+
+def test_without_target_labels_there_is_no_oracle(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"source": house.manifest("source"), "target": house.manifest("target"), "val": house.manifest("val")}
+    planned = house.expand(given=given, rounds=1)
+    assert list(planned) == ["source_only", "source_only_score", *(f"{name}@1" for name in ROUND)]
+    assert capsys.readouterr().err == "no oracle: the target manifest has no labels\n"
+
+
+def test_without_val_nothing_is_scored(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"source": house.manifest("source"), "target": house.manifest("target", labels=["", "x.png"])}
+    planned = house.expand(given=given, rounds=1)
+    assert list(planned) == ["source_only", "oracle", "translate@1", "labels@1", "segment@1"]
+    assert capsys.readouterr().err == "no --val: nothing is scored, so the report has no IoU table\n"
+
+
+@pytest.mark.parametrize(("given", "missing"), [("source", "target"), ("target", "source"), ("val", "source")])
+def test_own_data_need_source_and_target(house: House, given: str, missing: str) -> None:
+    assert f"--{missing} is missing" in house.refused(given={given: house.manifest(given)})
+
+
+def test_own_manifests_are_checked(house: House) -> None:
+    given = {"source": house.manifest("source"), "target": house.folder / "none.csv"}
+    with pytest.raises(DataError, match=r"none\.csv"):
+        house.expand(given=given)
+
+
+@pytest.mark.parametrize("name", resources.names("pipelines"))
+def test_every_shipped_pipeline_is_planned_on_mini_city_by_its_tiny_overlay(name: str, tmp_path: Path) -> None:
+    planned = expand(Request(pipeline=name, out=tmp_path / "runs", tiny=True), Console(quiet=True))
+    assert planned[0].stage.name == "minicity"
+    assert [one.row for one in planned if one.row] == ["source only", "oracle", "round 1"]
+    for one in planned:
+        if one.stage.name in ("segment", "translate"):
+            dump = one.config.model_dump()
+            assert dump["fit"]["images"] <= 16
+            assert max(dump["size"]) <= 128
+    assert {decision.action for _, decision in plan(planned, force=False)} == {"run"}
+
+
+def reasons(house: House, *assignments: str, force: bool = False, **fields: Any) -> dict[str, tuple[str, str]]:
+    planned = list(house.expand(*assignments, **fields).values())
+    return {one.name: (decision.action, decision.reason) for one, decision in plan(planned, force=force)}
+
+
+def fake(job: Job) -> dict[str, Any]:
+    """Makes what later steps look for, out of the settings."""
+    for name in ("samples.csv", "gta5/x.png", "cityscapes/x.png"):
+        job.run.write(name, repr(settings_that_matter(job.config)).encode())
+    return {}
+
+
+def run_fake(house: House, *assignments: str, stop_before: str | None = None) -> None:
+    for one in house.expand(*assignments).values():
+        if one.name == stop_before:
+            return
+        stage = dataclasses.replace(one.stage, run=fake, check=None)
+        inputs = {name: source.path for name, source in one.inputs.items()}
+        execute(stage, one.config, inputs, one.out, Console(quiet=True))
+
+
+def test_a_plan_says_why_and_makes_nothing(house: House) -> None:
+    found = reasons(house)
+    assert found["city"] == ("run", "not made yet")
+    assert found["source"] == ("run", "its input city is made first")
+    assert found["translate@1"] == ("run", "its input source is made first")
+    assert found["evaluate@2"] == ("run", "its input segment@2 is made first")
+    assert {action for action, _ in found.values()} == {"run"}
+    assert not house.out.exists()
+
+
+def test_what_is_complete_is_skipped(house: House) -> None:
+    run_fake(house)
+    assert set(reasons(house).values()) == {("skip", "complete, same settings and inputs")}
+    more = reasons(house, rounds=3)
+    assert {name for name, (action, _) in more.items() if action == "run"} == {f"{name}@3" for name in ROUND}
+    assert more["translate@3"] == ("run", "not made yet")
+    assert {action for action, _ in reasons(house, force=True).values()} == {"run"}
+
+
+def test_a_changed_setting_makes_its_step_stale_and_what_follows_from_it(house: House) -> None:
+    run_fake(house)
+    found = reasons(house, "labels.size=[32, 64]")
+    stale = {name: reason for name, (action, reason) in found.items() if action != "skip"}
+    assert stale == {
+        "labels@1": "stale: config size [64, 128] -> [32, 64]",
+        "segment@1": "its input labels@1 is made first",
+        "evaluate@1": "its input segment@1 is made first",
+        "translate@2": "its input segment@1 is made first",
+        "labels@2": "its input segment@1 is made first",
+        "segment@2": "its input translate@2 is made first",
+        "evaluate@2": "its input segment@2 is made first",
+    }
+
+
+def test_another_seed_shares_the_data(house: House) -> None:
+    run_fake(house)
+    found = reasons(house, seed=1)
+    assert {name for name, (action, _) in found.items() if action == "skip"} == {"city", "source", "target", "val"}
+    assert found["source_only"] == ("run", "stale: config seed default -> 1")
+
+
+def test_an_interrupted_step_is_resumed_and_the_rest_runs(house: House) -> None:
+    run_fake(house, stop_before="translate@1")
+    one = house.expand()["translate@1"]
+    decision = {step.name: made for step, made in plan(list(house.expand().values()), force=False)}["translate@1"]
+    RunDirectory(one.out).begin(decision.fingerprint, {})
+    found = reasons(house)
+    assert found["oracle_score"][0] == "skip"
+    assert found["translate@1"] == ("resume", "interrupted run of the same settings found")
+    assert found["labels@1"] == ("run", "not made yet")
+    assert found["segment@1"] == ("run", "its input translate@1 is made first")
+
+
+def test_running_goes_through_every_step_in_order(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, Path]] = []
+
+    def record(stage: Any, config: Any, inputs: Any, out: Path, console: Any, *, force: bool) -> Manifest:
+        called.append((stage.name, out))
+        return Manifest(stage.name, 1, "f", "r", {}, {}, {}, "o")
+
+    monkeypatch.setattr(pipeline, "execute", record)
+    planned = list(house.expand(rounds=1).values())
+    done = pipeline.run(planned, Console(quiet=True), force=False)
+    assert list(done) == [one.name for one in planned]
+    assert called == [(one.stage.name, one.out) for one in planned]

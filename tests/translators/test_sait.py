@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from uda.core.errors import ConfigError
+from uda.core.training import OptimizerConfig
+from uda.data.batch import Batch, Context
+from uda.nets.segmenter import SegmenterNetwork, as_guide
+from uda.translators.base import Setting
+from uda.translators.sait import Sait, SaitConfig, SaitWeights
+
+CLASSES = 3
+
+
+class _Counting:
+    """A guide that counts its calls; its logits say which colour is the strongest."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return 4 * images
+
+
+def make(guide: Any = None, **settings: Any) -> Sait:
+    torch.manual_seed(0)
+    config = SaitConfig.tiny().model_copy(update=settings)
+    translator = Sait(config, Setting(CLASSES, guide))
+    for network in translator.networks.values():
+        network.eval()
+    return translator
+
+
+def make_batch(size: int = 32) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 2, 3, size, size, generator=generator) * 2 - 1
+    return Batch(images[0], None, images[1], None)
+
+
+def context() -> Context:
+    return Context(images_seen=0, total_images=10)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"guidance": False}, {"weights": SaitWeights(symmetric_ce=0)}], ids=["both", "ce", "spade"]
+)
+def test_it_needs_a_guide_where_it_uses_one(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"--guide.*guidance false.*symmetric_ce 0"):
+        make(None, **settings)
+    assert make(_Counting(), **settings).requires_guide
+
+
+def test_without_both_it_needs_none() -> None:
+    translator = make(None, guidance=False, weights=SaitWeights(symmetric_ce=0))
+    assert not translator.requires_guide
+    terms = translator.losses("generator", make_batch(), context())
+    assert set(terms) == {"gan", "reconstruction", "image_cycle", "latent_cycle"}
+    assert not any(name.startswith("spade") for name in translator.networks)
+
+
+def test_the_guide_runs_once_on_each_real_and_once_on_each_fake() -> None:
+    guide = _Counting()
+    translator, here = make(guide), context()
+    translator.losses("generator", make_batch(), here)
+    assert guide.calls == 4
+    translator.losses("discriminator", make_batch(), here)
+    assert guide.calls == 4
+
+
+def test_without_symmetric_ce_the_guide_sees_no_fake() -> None:
+    guide = _Counting()
+    make(guide, weights=SaitWeights(symmetric_ce=0)).losses("generator", make_batch(), context())
+    assert guide.calls == 2
+
+
+def test_the_translated_cycle_guide_changes_the_cycle_alone() -> None:
+    by_source = make(_Counting()).losses("generator", make_batch(), context())
+    by_fake = make(_Counting(), cycle_guide="translated").losses("generator", make_batch(), context())
+    changed = {name for name in by_source if not torch.allclose(by_source[name], by_fake[name])}
+    assert changed == {"image_cycle"}
+
+
+def test_a_term_of_weight_0_is_not_computed() -> None:
+    off = SaitWeights(gan=0, image_cycle=0, latent_cycle=0)
+    assert set(make(_Counting(), weights=off).losses("generator", make_batch(), context())) == {
+        "reconstruction",
+        "symmetric_ce",
+    }
+
+
+def test_terms_are_the_papers_formulas() -> None:
+    translator, batch = make(lambda images: 4 * images), make_batch()
+    nets, here = translator.networks, context()
+    terms = translator.losses("generator", batch, here)
+    x, y = batch.source_images_BCHW, batch.target_images_BCHW
+    assert x is not None and y is not None
+
+    def generate(domain: str, content: torch.Tensor, guided_by: torch.Tensor) -> torch.Tensor:
+        return nets[f"generator_{domain}"](content, nets[f"spade_{domain}"](4 * guided_by))
+
+    content = {"source": nets["encoder_source"](x), "target": nets["encoder_target"](y)}
+    real = {"source": x, "target": y}
+    wanted = dict.fromkeys(terms, torch.zeros(()))
+    for a, b in (("source", "target"), ("target", "source")):
+        fake = generate(b, content[a], real[a])
+        assert torch.allclose(here.made[f"fake_{b}"], fake, atol=1e-5)
+        assert not here.made[f"fake_{b}"].requires_grad
+        back = nets[f"encoder_{b}"](fake)
+        q, p = (4 * real[a]).log_softmax(1), (4 * fake).log_softmax(1)
+        added = {
+            "reconstruction": (generate(a, content[a], real[a]) - real[a]).abs().mean(),
+            "gan": sum((scale - 1).square().mean() for scale in nets[f"discriminator_{b}"](fake)),
+            "image_cycle": (generate(a, back, real[a]) - real[a]).abs().mean(),
+            "latent_cycle": (back - content[a]).abs().mean(),
+            "symmetric_ce": -(q.exp() * p + p.exp() * q.clamp(min=-9.2103)).sum(1).mean(),
+        }
+        wanted = {name: wanted[name] + added[name] for name in wanted}
+    for name, value in wanted.items():
+        assert torch.allclose(terms[name], value, rtol=1e-3), name
+    fakes = {domain: here.made[f"fake_{domain}"] for domain in real}
+    loss = sum(
+        (r - 1).square().mean() + f.square().mean()
+        for domain in real
+        for r, f in zip(
+            nets[f"discriminator_{domain}"](real[domain]), nets[f"discriminator_{domain}"](fakes[domain]), strict=True
+        )
+    )
+    assert torch.allclose(translator.losses("discriminator", batch, here)["discriminator"], torch.as_tensor(loss))
+
+
+def test_every_parameter_is_trained() -> None:
+    translator, here = make(_Counting()), context()
+    for player, parameters in translator.players().items():
+        for parameter in parameters:
+            parameter.grad = None
+        torch.stack(list(translator.losses(player, make_batch(), here).values())).sum().backward()
+        assert all(parameter.grad is not None for parameter in parameters)
+
+
+def test_guidance_steers_the_translation() -> None:
+    batch, generator = make_batch(), torch.Generator()
+    with torch.no_grad():
+        translator = make(_Counting())
+        plain = translator.translate(batch, generator=generator).images_BCHW
+        swapped = translator.swap_guidance(batch)
+    assert swapped is not None
+    assert (swapped.images_BCHW - plain).abs().max() > 1e-3
+    assert make(_Counting(), guidance=False).swap_guidance(batch) is None
+
+
+def test_swapping_takes_the_next_images_logits() -> None:
+    batch = make_batch()
+    assert batch.source_images_BCHW is not None
+    first, second = batch.source_images_BCHW
+    same = Batch(torch.stack([first, first]), None, batch.target_images_BCHW, None)
+    with torch.no_grad():
+        translator = make(_Counting())
+        plain = translator.translate(same, generator=torch.Generator()).images_BCHW
+        swapped = translator.swap_guidance(same)
+        pair = translator.swap_guidance(Batch(torch.stack([first, second])))
+    assert swapped is not None and torch.allclose(swapped.images_BCHW, plain, atol=1e-6)
+    assert pair is not None and not torch.allclose(pair.images_BCHW[0], plain[0], atol=1e-3)
+
+
+def _normalised(network: nn.Module) -> list[bool]:
+    return [parametrize.is_parametrized(m, "weight") for m in network.modules() if isinstance(m, nn.Conv2d)]
+
+
+def test_every_convolution_is_spectrally_normalised() -> None:
+    assert all(all(_normalised(network)) for network in make(_Counting()).networks.values())
+    plain = make(_Counting(), spade_spectral_norm=False)
+    for name, network in plain.networks.items():
+        assert all(_normalised(network)) != name.startswith("spade"), name
+
+
+def test_averaged_weights_render_and_lag_behind() -> None:
+    translator, batch, generator = make(_Counting(), ema=0.9), make_batch(), torch.Generator()
+    averaged = [name for name in translator.networks if name.startswith("averaged_")]
+    assert len(averaged) == 6
+    trained = {id(p) for parameters in translator.players().values() for p in parameters}
+    assert not trained & {id(p) for name in averaged for p in translator.networks[name].parameters()}
+    with torch.no_grad():
+        before = translator.translate(batch, generator=generator).images_BCHW
+        for parameter in translator.players()["generator"]:
+            parameter += 0.5 * torch.randn_like(parameter)
+        assert torch.equal(before, translator.translate(batch, generator=generator).images_BCHW)
+        translator.after_step(context())
+        assert not torch.equal(before, translator.translate(batch, generator=generator).images_BCHW)
+    assert translator.extra_state() == {"steps": 1}
+
+
+def test_target_to_source_takes_the_other_networks() -> None:
+    batch, translator = make_batch(), make(_Counting())
+    assert batch.source_images_BCHW is not None
+    twice = Batch(batch.source_images_BCHW, None, batch.source_images_BCHW, None)
+    with torch.no_grad():
+        there = translator.translate(twice, generator=torch.Generator())
+        back = translator.translate(twice, generator=torch.Generator(), direction="target_to_source")
+    assert not torch.allclose(there.images_BCHW, back.images_BCHW, atol=1e-3)
+
+
+def test_gradients_of_the_symmetric_term_pass_through_a_real_segmenter() -> None:
+    class Body(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, CLASSES, 3, 2, 1)
+
+        def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"main": self.layer(images)}
+
+    guide = as_guide(SegmenterNetwork(Body(), frame="caffe_bgr"))
+    only = SaitWeights(gan=0, reconstruction=0, image_cycle=0, latent_cycle=0)
+    translator = make(guide, weights=only)
+    translator.losses("generator", make_batch(), context())["symmetric_ce"].backward()
+    weight = translator.networks["generator_target"].get_parameter("last.1.parametrizations.weight.original")
+    assert weight.grad is not None and weight.grad.any()
+    assert all(parameter.grad is None for parameter in guide.parameters())
+
+
+def test_one_rate_can_be_set_without_losing_the_rest_of_the_recipe() -> None:
+    config = SaitConfig.model_validate({"optimizers": {"generator": {"lr": 3e-4}}, "schedule": {"warmup": 0.1}})
+    assert config.optimizers["generator"] == OptimizerConfig(lr=3e-4, betas=(0.0, 0.9))
+    assert config.optimizers["discriminator"].lr == 4e-4
+    assert (config.schedule.name, config.schedule.power, config.schedule.warmup) == ("poly", 0.9, 0.1)
+    other = SaitConfig.model_validate({"optimizers": {"generator": {"name": "sgd"}}})
+    assert other.optimizers["generator"] == OptimizerConfig(name="sgd")

@@ -1,0 +1,59 @@
+"""Aligns maps of weighted self-information, so that target outputs become as certain as source ones (ADVENT, Vu 2019).
+
+The discriminator sees `- p log2 p / log2 N` of each class and pixel; everything else is as in `output_space`.
+Difference to the authors' code: log p comes from the log-softmax, so no small number is added inside the logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from uda.adversaries._output import OutputAdversaryConfigBase, OutputTurns
+from uda.adversaries.base import AbstractAdversary
+from uda.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class AdventConfig(OutputAdversaryConfigBase):
+    """Settings of `advent`."""
+
+    name: str = "advent"
+    """Name of the method."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(width=2)
+
+
+class Advent(AbstractAdversary):
+    """A discriminator on the self-information map of each level."""
+
+    Config = AdventConfig
+
+    def __init__(self, config: AdventConfig, num_classes: int) -> None:
+        if num_classes < 2:
+            raise ConfigError("one class has no uncertainty", "adversary advent", "take a label space of two or more")
+        self.config = config
+        self._turns = OutputTurns(config, num_classes, self_information)
+        self.networks: Mapping[str, nn.Module] = self._turns.networks
+
+    def segmenter_losses(self, target_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`adversarial` and `adversarial_LEVEL`: the loss of calling target maps source."""
+        return self._turns.segmenter_losses(target_logits)
+
+    def discriminator_losses(
+        self, source_logits: Mapping[str, Tensor], target_logits: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """`discriminator` and `discriminator_LEVEL`: mean of both domains' losses."""
+        return self._turns.discriminator_losses(source_logits, target_logits)
+
+
+def self_information(logits_BNHW: Tensor) -> Tensor:
+    """Weighted self-information `- p log p / log N`, >= 0; its sum over classes is the entropy in [0, 1]."""
+    log_p = logits_BNHW.float().log_softmax(1)
+    return -log_p.exp() * log_p / math.log(logits_BNHW.shape[1])

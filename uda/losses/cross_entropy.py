@@ -1,0 +1,38 @@
+"""Pixel-wise cross-entropy that survives images without a single label."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from uda.data.label_space import IGNORE
+
+
+def cross_entropy(
+    logits_BNHW: Tensor,
+    labels_BHW: Tensor,
+    class_weights: Tensor | None = None,
+    pixel_weights_BHW: Tensor | None = None,
+) -> Tensor:
+    """Weighted sum of `- log softmax` at the label, over the number of pixels that are not ignored.
+
+    The sum is divided by a count, not by the sum of weights: a weight below 1 lowers the loss (DACS), and balanced
+    weights keep their scale (OASIS). Where every pixel is ignored the result is 0 with a zero gradient; the plain mean
+    is NaN there, which ended runs of AdaptSegNet and BDL on empty pseudo-labels.
+
+    Args:
+        logits_BNHW: raw logits; computed in float32.
+        labels_BHW: class indices, 255 = ignore.
+        class_weights: (N,), None for 1.
+        pixel_weights_BHW: broadcastable to the labels, None for 1.
+
+    Returns:
+        A scalar in float32, >= 0.
+    """
+    weights_N = None if class_weights is None else class_weights.to(logits_BNHW.device).float()
+    loss_BHW = F.cross_entropy(
+        logits_BNHW.float(), labels_BHW.long(), weight=weights_N, ignore_index=IGNORE, reduction="none"
+    )
+    if pixel_weights_BHW is not None:
+        loss_BHW = loss_BHW * pixel_weights_BHW
+    return loss_BHW.sum() / (labels_BHW != IGNORE).sum().clamp(min=1)

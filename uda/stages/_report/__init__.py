@@ -1,0 +1,1 @@
+"""Parts of the report: what is read, tables, curves, pictures, published rows, the page."""

@@ -1,0 +1,127 @@
+"""Several runs side by side: their bounds and last rounds, mean and deviation over seeds, differing settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any
+
+from uda.stages._report.reading import Row, Run, StageEntry
+from uda.stages._report.tables import NOTHING, percent, subset_title
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line of the comparison: a run's row, or mean and standard deviation over the seeds of a group."""
+
+    run: str
+    pipeline: str
+    seed: str
+    row: str
+    cells: Sequence[str]
+    spread: bool = False
+
+
+def comparison(runs: Sequence[Run]) -> tuple[list[str], list[str], list[Compared]]:
+    """Last rounds (and the bounds) of several runs, then mean and deviation over seeds.
+
+    Returns:
+        Titles of the summaries, names of all classes, and the lines.
+    """
+    subsets = list(dict.fromkeys(name for run in runs for name in run.scores.subsets))
+    classes = list(dict.fromkeys(name for run in runs for name in run.scores.classes))
+    titles = ["gap closed", "mIoU", *(subset_title(name) for name in subsets), "pixel acc."]
+    lines = [
+        Compared(
+            run=run.name,
+            pipeline=run.scores.pipeline or NOTHING,
+            seed=NOTHING if run.scores.seed is None else str(run.scores.seed),
+            row=row.name,
+            cells=[percent(value) for value in _values(run, row, subsets, classes)],
+        )
+        for run in runs
+        for row in _compared_rows(run)
+    ]
+    for group in seed_groups(runs):
+        lines += _spread_lines(group, subsets, classes)
+    return titles, classes, lines
+
+
+def _compared_rows(run: Run) -> list[Row]:
+    """The bounds and the last round; every row where there are no rounds."""
+    scores = run.scores
+    if not scores.adapted:
+        return list(scores.rows)
+    last = scores.adapted[-1]
+    return [row for row in scores.rows if row.round is None or row is last]
+
+
+def _values(run: Run, row: Row, subsets: Sequence[str], classes: Sequence[str]) -> list[float | None]:
+    own = [row.miou, *(row.subsets.get(name) for name in subsets), row.pixel_accuracy]
+    return [run.scores.gap_closed if row.round is not None else None, *own, *(row.iou.get(name) for name in classes)]
+
+
+def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of one pipeline with the same settings and different seeds (two at least); the first run of each seed."""
+    groups: dict[str, dict[int | None, Run]] = {}
+    for run in runs:
+        if run.scores.pipeline is not None and run.scores.rows:
+            settings = [(step, sorted(own.items())) for step, own in sorted(flat_settings(run).items())]
+            names = [row.name for row in _compared_rows(run)]
+            group = groups.setdefault(repr((run.scores.pipeline, names, settings)), {})
+            group.setdefault(run.scores.seed, run)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def _spread_lines(group: Sequence[Run], subsets: Sequence[str], classes: Sequence[str]) -> list[Compared]:
+    """Mean and sample standard deviation of each row over a group's runs."""
+    rows = [_compared_rows(run) for run in group]
+    lines = []
+    for same in zip(*rows, strict=True):
+        values = zip(*(_values(run, row, subsets, classes) for run, row in zip(group, same, strict=True)), strict=True)
+        lines.append(
+            Compared(
+                run=f"mean of {len(group)} runs",
+                pipeline=str(group[0].scores.pipeline),
+                seed=", ".join(str(run.scores.seed) for run in group),
+                row=same[0].name,
+                cells=[spread(column) for column in values],
+                spread=True,
+            )
+        )
+    return lines
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean ± sample standard deviation (n - 1) in percent; `-` unless every run has the score."""
+    there = [100 * value for value in values if value is not None]
+    return f"{mean(there):.1f} ± {stdev(there):.1f}" if len(there) == len(values) > 1 else NOTHING
+
+
+def flat_settings(run: Run) -> dict[str, dict[str, str]]:
+    """Settings that matter by step and dotted key, without seeds."""
+    return {entry.name: dict(_flat("", _seedless(entry))) for entry in run.stages}
+
+
+def _seedless(entry: StageEntry) -> dict[str, Any]:
+    return {key: value for key, value in entry.manifest.settings.items() if key != "seed"}
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        return [pair for key in sorted(value) for pair in _flat(f"{prefix}.{key}" if prefix else str(key), value[key])]
+    return [(prefix, str(value))]
+
+
+def differences(first: Run, other: Run) -> list[str]:
+    """What the settings of two runs differ in, one line for each key."""
+    before, after = flat_settings(first), flat_settings(other)
+    lines = [f"without {step}" for step in sorted(set(before) - set(after))]
+    lines += [f"with {step}" for step in sorted(set(after) - set(before))]
+    for step in sorted(set(before) & set(after)):
+        for key in sorted(set(before[step]) | set(after[step])):
+            old, new = before[step].get(key, "default"), after[step].get(key, "default")
+            if old != new:
+                lines.append(f"{step}: {key} {old} → {new}")
+    return lines

@@ -1,0 +1,125 @@
+"""Pictures in the page: sample grids of translations with captions, confusion matrices, colours of classes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from uda.core.errors import ConfigError, DataError
+from uda.data.label_space import load_space
+from uda.stages._report.reading import StageEntry
+
+_WIDEST = 1800
+"""Pixels; wider grids are scaled down: a screen shows no more."""
+_LARGEST_PNG = 600_000
+"""Bytes of a PNG above which a JPEG is taken."""
+GREY = "#9aa4ae"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A translate stage's sample picture: data URI, captions of its columns (none where they cannot be told)."""
+
+    name: str
+    image: str
+    captions: tuple[str, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix, each row as parts of the true class's pixels; None for a class that does not occur."""
+
+    name: str
+    classes: tuple[str, ...]
+    rows: tuple[tuple[float, ...] | None, ...]
+
+
+def grid_picture(entry: StageEntry) -> Grid | None:
+    """The `grid.png` of a translate stage, scaled to a sane size; None where there is none.
+
+    Raises:
+        DataError: the file is no picture.
+    """
+    file = entry.directory / "grid.png"
+    if not file.is_file():
+        return None
+    try:
+        with Image.open(file) as opened:
+            picture = opened.convert("RGB")
+    except OSError as error:
+        raise DataError(f"is no picture ({error})", file, "run its stage again with --force") from error
+    captions = _captions(entry, picture.width)
+    return Grid(entry.name, _data_uri(picture), captions, picture.width, picture.height)
+
+
+def _captions(entry: StageEntry, width: int) -> tuple[str, ...]:
+    """What the columns of a grid show, told by the width of one image and by whether there was a guide."""
+    config = entry.manifest.config
+    size: Any = config.get("render_size") or config.get("size")
+    if not size or width % int(size[1]):
+        return ()
+    guided = "guide" in entry.manifest.inputs
+    full = ["source", "source labels", *(["guide's prediction"] if guided else []), "translation"]
+    swapped = ["guidance of another image"] if width // int(size[1]) == len(full) + 2 else []
+    captions = (*full, *swapped, "a target image")
+    return captions if len(captions) == width // int(size[1]) else ()
+
+
+def _data_uri(picture: Image.Image) -> str:
+    if picture.width > _WIDEST:
+        height = max(1, round(picture.height * _WIDEST / picture.width))
+        picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    kind = "png"
+    if buffer.tell() > _LARGEST_PNG:
+        buffer, kind = io.BytesIO(), "jpeg"
+        picture.save(buffer, "JPEG", quality=88, subsampling=0, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def confusion(entry: StageEntry) -> Confusion | None:
+    """The `confusion.csv` of an evaluation, rows normalised by the true class's pixels; None where there is none.
+
+    Raises:
+        DataError: the file is no table of numbers.
+    """
+    file = entry.directory / "confusion.csv"
+    if not file.is_file():
+        return None
+    with file.open(newline="") as opened:
+        head, *lines = list(csv.reader(opened)) or [[]]
+    try:
+        counts = [[float(value) for value in line[1:]] for line in lines]
+    except ValueError as error:
+        raise DataError(f"is no confusion matrix ({error})", file, "run its stage again with --force") from error
+    rows = tuple(tuple(value / sum(row) for value in row) if sum(row) else None for row in counts)
+    return Confusion(entry.name, tuple(head[1:]), rows)
+
+
+def class_colors(label_space: str | None, classes: Sequence[str], near: Path) -> dict[str, str]:
+    """CSS colours of classes; grey where the label space is not to be had any more.
+
+    Args:
+        label_space: a shipped name or the path of a YAML, as the run was told.
+        classes: their names.
+        near: directory of the run: a relative path may be meant from there.
+    """
+    known: dict[str, str] = {}
+    for reference in (label_space, str(near / label_space)) if label_space else ():
+        try:
+            space = load_space(reference)
+        except ConfigError:
+            continue
+        known = {one.name: "#{:02x}{:02x}{:02x}".format(*one.color) for one in space.classes}
+        break
+    return {name: known.get(name, GREY) for name in classes}

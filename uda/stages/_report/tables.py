@@ -1,0 +1,112 @@
+"""One run's scores as tables: text for the terminal, CSV, and cells for the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from uda.stages._report.reading import Row, Scores
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score in a table: percent, change against source only in points, and whether it leads its column."""
+
+    text: str
+    change: str = ""
+    sign: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of scores: title, which value of a row it shows, and whether it is a class or a summary."""
+
+    title: str
+    value: Callable[[Row], float | None]
+    is_class: bool = False
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal; `-` for None."""
+    return NOTHING if value is None else f"{100 * value:.1f}"
+
+
+def points(value: float | None, base: float | None) -> str:
+    """The difference of two fractions in percentage points, signed."""
+    if value is None or base is None:
+        return ""
+    difference = round(100 * (value - base), 1)
+    return f"{difference:+.1f}" if difference else "0.0"
+
+
+def subset_title(name: str) -> str:
+    """`mIoU16`, or `mIoU rare` where the subset is no number."""
+    return f"mIoU{name}" if name.isdigit() else f"mIoU {name}"
+
+
+def columns(scores: Scores) -> list[Column]:
+    """Summaries first, as they are looked for first; then the classes in index order."""
+    summaries = [Column("mIoU", lambda row: row.miou)]
+    summaries += [Column(subset_title(name), _of_subset(name)) for name in scores.subsets]
+    summaries.append(Column("pixel acc.", lambda row: row.pixel_accuracy))
+    return summaries + [Column(name, _of_class(name), is_class=True) for name in scores.classes]
+
+
+def _of_subset(name: str) -> Callable[[Row], float | None]:
+    return lambda row: row.subsets.get(name)
+
+
+def _of_class(name: str) -> Callable[[Row], float | None]:
+    return lambda row: row.iou.get(name)
+
+
+def score_cells(scores: Scores) -> list[tuple[Row, list[Cell]]]:
+    """The rows x columns table; the best adapted value of each column is marked."""
+    base = scores.find("source only")
+    shown = columns(scores)
+    best = [max((v for row in scores.adapted if (v := one.value(row)) is not None), default=None) for one in shown]
+    table = []
+    for row in scores.rows:
+        cells = []
+        for one, top in zip(shown, best, strict=True):
+            value = one.value(row)
+            change = points(value, one.value(base)) if base is not None and row is not base else ""
+            leads = row.round is not None and value is not None and value == top
+            cells.append(Cell(percent(value), change, {"+": "up", "-": "down"}.get(change[:1], ""), leads))
+        table.append((row, cells))
+    return table
+
+
+def text_table(scores: Scores) -> str:
+    """Classes as lines, rows as columns, in percent; the gap closed last."""
+    shown = columns(scores)
+    lines = [one for one in shown if one.is_class]
+    summaries = [one if one.title != "pixel acc." else Column("pixel accuracy", one.value) for one in shown]
+    summaries = [one for one in summaries if not one.is_class]
+    left = max((len(one.title) for one in (*lines, *summaries)), default=0)
+    widths = [max(len(row.name), 6) for row in scores.rows]
+
+    def line(one: Column) -> str:
+        values = (percent(one.value(row)).rjust(width) for row, width in zip(scores.rows, widths, strict=True))
+        return "  ".join((one.title.ljust(left), *values)).rstrip()
+
+    names = (row.name.rjust(width) for row, width in zip(scores.rows, widths, strict=True))
+    head = "  ".join(("IoU [%]".ljust(left), *names)).rstrip()
+    rule = "-" * len(head)
+    closed = NOTHING if scores.gap_closed is None else f"{percent(scores.gap_closed)} %"
+    return "\n".join([head, rule, *map(line, lines), rule, *map(line, summaries), f"gap closed: {closed}"])
+
+
+def csv_table(scores: Scores) -> str:
+    """One line for each row, scores as fractions, empty where there is none."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("row", "round", "miou", "pixel_accuracy", *scores.classes))
+    for row in scores.rows:
+        writer.writerow((row.name, row.round, row.miou, row.pixel_accuracy, *(row.iou.get(c) for c in scores.classes)))
+    return buffer.getvalue()
