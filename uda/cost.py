@@ -95,7 +95,7 @@ def _images(source: Source, by_name: Mapping[str, Planned]) -> int:
 
 def _prepared(config: Any, root: Source, by_name: Mapping[str, Planned]) -> int:
     select = config.select
-    limits = [limit for limit in (select.first, select.last) if limit is not None]
+    limits: list[int] = [limit for limit in (select.first, select.last) if limit is not None]
     if root.step is not None and by_name[root.step].stage.name == "minicity":
         made: Any = by_name[root.step].config
         key = f"cityscapes_{config.split}" if root.path.name == "cityscapes" else root.path.name

@@ -24,6 +24,7 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         as_json: print the report as JSON instead of a table.
     """
     planned = pipeline.expand(request, console)
+    pipeline.check(planned)
     decisions = list(pipeline.plan(planned, force=request.force))
     for one, decision in decisions:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
@@ -43,6 +44,13 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         elif report["rows"]:
             console.result(reporting.format_table(report))
         console.result(f"report: {page}")
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Where a row stands: source only, comparators, rounds in order, oracle."""
+    if row["round"] is not None:
+        return 2, row["round"]
+    return {"source only": 0, "oracle": 3}.get(row["name"], 1), 0
 
 
 def _say_cost(
@@ -86,8 +94,8 @@ def summarize(
             continue
         metrics = dict(done[one.name].metrics)
         classes = metrics.pop("classes")
-        rows.append({"name": one.row, "round": one.round, **metrics})
-    rows.sort(key=lambda row: (row["name"] == "oracle", row["round"] or 0))
+        rows.append({"name": one.row, "round": None if one.comparator else one.round, **metrics})
+    rows.sort(key=_place)
     scores = {row["name"]: row["miou"] for row in rows}
     last = [row["miou"] for row in rows if row["round"] is not None]
     closed = None

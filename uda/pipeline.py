@@ -7,6 +7,7 @@ same round, else one of `before`. `previous.STEP` is that step of the last round
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
-from uda.core.errors import ConfigError, nearest
+from uda.core.errors import ConfigError, DataError, nearest
 from uda.core.manifest import Manifest
 from uda.core.resources import find_yaml
 from uda.stages.base import Decision, Stage, StageConfig, decide, execute
@@ -38,6 +39,8 @@ class Step(Config):
     """Input name -> where it comes from."""
     row: str | None = None
     """An evaluation's name in the report; `{round}` stands for the round."""
+    comparator: bool = False
+    """Says that the row is no round of the method but stands beside it (another translation, a loop without one)."""
     reads_target_labels: bool = False
     """Says that the step learns from target labels (an oracle); left out where there are none."""
 
@@ -78,6 +81,7 @@ class Planned:
     out: Path
     row: str | None = None
     round: int | None = None
+    comparator: bool = False
     reads_target_labels: bool = False
 
 
@@ -173,6 +177,7 @@ def _plan_step(
         out=base / name,
         row=None if step.row is None else step.row.replace("{round}", str(number)),
         round=number,
+        comparator=step.comparator,
         reads_target_labels=step.reads_target_labels,
     )
 
@@ -250,6 +255,21 @@ def _sorted(planned: list[Planned]) -> list[Planned]:
         done.add(ready[0].name)
         left.remove(ready[0])
     return order
+
+
+def check(planned: Sequence[Planned]) -> None:
+    """Look at the settings of every step before the first one runs.
+
+    Raises:
+        ConfigError: of the first step whose settings cannot work.
+        DataError: of the first step that lacks something which no other step makes.
+    """
+    for one in planned:
+        if one.stage.check is None:
+            continue
+        made_later = any(source.step is not None and not source.path.exists() for source in one.inputs.values())
+        with contextlib.suppress(DataError) if made_later else contextlib.nullcontext():
+            one.stage.check(one.config, _paths(one))
 
 
 def plan(planned: Sequence[Planned], *, force: bool) -> Iterator[tuple[Planned, Decision]]:

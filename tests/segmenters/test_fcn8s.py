@@ -51,11 +51,37 @@ def test_biases_of_the_three_scores_add_up_inside_the_image() -> None:
         nn.init.ones_(cast(nn.Parameter, score.bias))
     logits = network(torch.rand(1, 3, 96, 64))["main"]
     # Towards the border the coarse score fades: its map ends there.
-    assert torch.allclose(logits[..., 32:64, 24:40], torch.tensor(3.0))
+    assert torch.allclose(logits[..., 32:64, 32:56], torch.tensor(3.0))
     assert 2 < logits.min() < logits.max() <= 3
 
 
-@pytest.mark.parametrize("score", ["score_pool3", "score_pool4", "score_fr"])
+class _Features(nn.Module):
+    """Stands for the encoder: nothing but one bright cell in the deepest features."""
+
+    def __init__(self, cell: tuple[int, int]) -> None:
+        super().__init__()
+        self._cell = cell
+
+    def forward(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        deep = torch.zeros(1, 8, 9, 8)
+        deep[0, 0, self._cell[0], self._cell[1]] = 1.0
+        return torch.zeros(1, 16, 60, 60), torch.zeros(1, 32, 40, 40), deep
+
+
+@pytest.mark.parametrize("cell", [(2, 3), (4, 2)])
+def test_the_deepest_scores_lie_where_their_receptive_fields_are(cell: tuple[int, int]) -> None:
+    # fc6's cell j sees pool5's cells j to j + 6, so its centre is at 32 (j + 3) + 15.5 in the padded image, which
+    # begins 99 pixels before the image (100 of padding where an ordinary convolution has 1).
+    network = _tiny(1)
+    nn.init.ones_(network.score_fr.weight)
+    network.encoder = _Features(cell)  # type: ignore[assignment]  # any module with these outputs
+    response = network(torch.zeros(1, 3, 256, 224))["main"][0, 0].detach()
+    row = (response.sum(1) @ torch.arange(256.0) / response.sum()).item()
+    column = (response.sum(0) @ torch.arange(224.0) / response.sum()).item()
+    assert (row, column) == pytest.approx((32 * cell[0] + 12.5, 32 * cell[1] + 12.5), abs=1e-3)
+
+
+@pytest.mark.parametrize("score", ["score_pool3", "score_pool4"])
 def test_scores_lie_where_the_image_is(score: str) -> None:
     network = _tiny(1)
     nn.init.ones_(cast(nn.Conv2d, getattr(network, score)).weight)
@@ -64,8 +90,7 @@ def test_scores_lie_where_the_image_is(score: str) -> None:
     response = (network(images)["main"] - network(torch.zeros_like(images))["main"])[0, 0].detach().abs()
     row = (response.sum(1) @ torch.arange(160.0) / response.sum()).item()
     column = (response.sum(0) @ torch.arange(128.0) / response.sum()).item()
-    print(score, row, column)
-    cell = {"score_pool3": 8, "score_pool4": 16, "score_fr": 32}[score]
+    cell = {"score_pool3": 8, "score_pool4": 16}[score]
     assert abs(row - 79.5) < cell / 2 and abs(column - 47.5) < cell / 2
 
 

@@ -137,11 +137,14 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
     Raises:
         DataError: there is no such input, or it is a directory without a manifest.
     """
+    owner = read_manifest(path.parent) if path.parent.is_dir() else None
     if path.is_dir():
-        return _listing_digest(path) if foreign and read_manifest(path) is None else complete_manifest(path).outputs
+        if not foreign or read_manifest(path) is not None:
+            return complete_manifest(path).outputs
+        # A folder that a stage made, such as one layout of mini-city, stays the same wherever it is moved.
+        return _listing_digest(path) if owner is None else digest([owner.outputs, path.name])
     if not path.is_file():
         raise DataError("no such file", path, "check the path")
-    owner = read_manifest(path.parent)
     if owner is not None and path.name != MANIFEST:
         return digest([owner.outputs, path.name])
     return file_digest(path)

@@ -145,7 +145,9 @@ def fit(
                 set_rate(optimizer, plan.schedule, context.progress)
                 with runtime.autocast():
                     terms = trainable.losses(player, batch, context)
-                    total = torch.stack([plan.weights[name] * term for name, term in terms.items()]).sum()
+                    weighted = [plan.weights[name] * term for name, term in terms.items()]
+                    # A player may sit a turn out (a lazy regulariser, all weights 0).
+                    total = torch.stack(weighted).sum() if weighted else torch.zeros(())
                 optimizer.zero_grad(set_to_none=True)
                 if total.requires_grad:
                     total.backward()  # type: ignore[no-untyped-call]  # untyped in torch

@@ -13,7 +13,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck, ResNet  # type: ignore[import-untyped]  # publishes no types
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from uda.nets.encoders import make_features
 

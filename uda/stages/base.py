@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import os
 import platform
 import time
@@ -11,10 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from uda.core.config import Config, digest, settings_that_matter
+from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
 from uda.core.manifest import Manifest, input_digest, read_manifest
+from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import RuntimeConfig
 
@@ -95,7 +98,7 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     digests = {
         name: {"path": str(path), "digest": input_digest(path, foreign=name in stage.foreign)}
         for name, path in sorted(inputs.items())
-    }
+    } | _definitions(config, inputs)
     # Where inputs lie is recorded but not fingerprinted: moved results stay valid.
     content = {name: one["digest"] for name, one in digests.items()}
     fingerprint = digest([stage.name, stage.version, settings, content])
@@ -116,6 +119,29 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     else:
         action, reason = "run", "not made yet" if started is None else "an interrupted run had other settings"
     return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
+
+
+def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Label spaces and dataset specs that settings and manifests name: editing one changes what labels mean."""
+    found: dict[str, Path] = {}
+    for key in ("label_space", "dataset"):
+        if isinstance(reference := getattr(config, key, None), str):
+            found[key] = find_yaml(f"configs/{key}s", reference, key)
+    for name, path in sorted(inputs.items()):
+        for reference in _datasets(path) if path.suffix == ".csv" and path.is_file() else ():
+            own = path.parent / reference
+            with contextlib.suppress(ConfigError):  # the stage tells what a manifest names wrongly, with its row
+                found[f"{name}'s dataset {reference}"] = (
+                    own if own.is_file() else find_yaml("configs/datasets", reference, "dataset")
+                )
+    return {name: {"path": str(path), "digest": digest(read_yaml(path))} for name, path in found.items()}
+
+
+def _datasets(manifest: Path) -> list[str]:
+    """The specs that a manifest's rows name."""
+    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = csv.DictReader(file, skipinitialspace=True)
+        return sorted({row["dataset"] for row in rows if row.get("dataset")})
 
 
 def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.lazy import lazy_import
 from uda.stages.base import Job, Stage, StageConfig
@@ -18,6 +18,8 @@ else:
 class MinicityConfig(StageConfig):
     """Settings of `uda minicity`."""
 
+    seed: int = Field(default=0, ge=0)
+    """Seed of all scenes and looks."""
     gta5: int = Field(default=400, ge=0)
     """Images in the GTA5 layout."""
     synthia: int = Field(default=200, ge=0)
@@ -30,6 +32,12 @@ class MinicityConfig(StageConfig):
     """Image height in pixels."""
     width: int = Field(default=256, ge=128, multiple_of=2)
     """Image width in pixels."""
+
+    @model_validator(mode="after")
+    def _draws_something(self) -> Self:
+        if not any((self.gta5, self.synthia, self.cityscapes_train, self.cityscapes_val)):
+            raise ValueError("gta5, synthia, cityscapes_train and cityscapes_val are all 0: there is nothing to draw")
+        return self
 
 
 def _run(job: Job) -> dict[str, Any]:

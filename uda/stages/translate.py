@@ -135,14 +135,14 @@ def _domain(
 
 def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     method = registry.load("translators", config.translator.name)
-    size = config.augment.crop or config.size
-    check_divisible("size", config.size, method.size_multiple, f"translator {config.translator.name}")
-    check_divisible("render_size", config.render_size or config.size, method.size_multiple, f"translator {config.translator.name}")
-    check_divisible("augment.crop", size, method.size_multiple, f"translator {config.translator.name}")
+    sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
+    for key, size in sizes.items():
+        check_divisible(key, size or config.size, method.size_multiple, f"translator {config.translator.name}")
     if config.render_target and "target_to_source" not in method.directions:
         raise ConfigError(f"{config.translator.name} renders one way only", "render_target", "set it to false")
-    if "translator" in inputs:
-        _check_fitted(config, inputs["translator"])
+    if "translator" in inputs:  # in a pipeline it may be made later
+        if inputs["translator"].exists():
+            _check_fitted(config, inputs["translator"])
     elif method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
         raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
     elif method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):

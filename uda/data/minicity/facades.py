@@ -62,4 +62,5 @@ def pickets(u: Float, v: Float, footprint: Float) -> Float:
     part = u / 0.3 - np.floor(u / 0.3)
     bar = (part < 0.5) | ((v > 0.7) & (v < 0.85)) | (v < 0.15)
     sharp = np.clip(0.3 / (2.5 * footprint), 0, 1)
-    return (1 + sharp * np.where(bar, 0.2, -0.45)).astype(np.float32)
+    factor: Float = (1 + sharp * np.where(bar, 0.2, -0.45)).astype(np.float32)
+    return factor

@@ -80,7 +80,8 @@ def _bicycle_end(maker: Maker) -> list[Face]:
 def _motorcycle_side(maker: Maker) -> list[Face]:
     """A motorcycle from its side, riding to its own right."""
     faces = _wheel(maker, -0.68, 0.34, Material.HUB) + _wheel(maker, 0.7, 0.34, Material.HUB)
-    body = [(-0.75, 0.72), (-0.3, 0.42), (0.3, 0.36), (0.55, 0.62), (0.42, 0.98), (0.1, 0.9), (-0.2, 0.8), (-0.85, 0.88)]
+    body = [(-0.75, 0.72), (-0.3, 0.42), (0.3, 0.36), (0.55, 0.62), (0.42, 0.98), (0.1, 0.9)]
+    body += [(-0.2, 0.8), (-0.85, 0.88)]
     faces.append(maker.board([(-0.35, 0.2), (0.3, 0.2), (0.35, 0.55), (-0.4, 0.55)], Material.HUB, 0.7))
     faces.append(maker.board(body, Material.MOTORCYCLE))
     faces.append(maker.bar((0.7, 0.34), (0.42, 1.05), 0.1, Material.HUB, 0.8))
@@ -91,9 +92,10 @@ def _motorcycle_side(maker: Maker) -> list[Face]:
 
 def _motorcycle_end(maker: Maker) -> list[Face]:
     """A motorcycle from the front or the rear."""
+    body = [(-0.2, 0.4), (0.2, 0.4), (0.26, 0.8), (0.12, 1.0), (-0.12, 1.0), (-0.26, 0.8)]
     return [
         maker.bar((0.0, 0.0), (0.0, 0.65), 0.18, Material.TYRE),
-        maker.board([(-0.2, 0.4), (0.2, 0.4), (0.26, 0.8), (0.12, 1.0), (-0.12, 1.0), (-0.26, 0.8)], Material.MOTORCYCLE),
+        maker.board(body, Material.MOTORCYCLE),
         maker.bar((-0.4, 1.02), (0.4, 1.02), 0.07, Material.TYRE),
         maker.bar((-0.1, 0.72), (0.1, 0.72), 0.12, Material.TAILLAMP),
     ]
@@ -114,7 +116,8 @@ def _rider_side(maker: Maker, seat: float, reach: float) -> list[Face]:
 
 def _rider_end(maker: Maker, seat: float) -> list[Face]:
     """Who rides, from the front or the rear."""
-    torso = [(-0.17, seat), (0.17, seat), (0.25, seat + 0.48), (0.08, seat + 0.58), (-0.08, seat + 0.58), (-0.25, seat + 0.48)]
+    torso = [(-0.17, seat), (0.17, seat), (0.25, seat + 0.48), (0.08, seat + 0.58)]
+    torso += [(-0.08, seat + 0.58), (-0.25, seat + 0.48)]
     return [
         maker.bar((-0.13, seat + 0.05), (-0.2, seat - 0.5), 0.15, Material.TROUSERS, 0.85),
         maker.bar((0.13, seat + 0.05), (0.2, seat - 0.4), 0.15, Material.TROUSERS),

@@ -80,7 +80,8 @@ class Camera:
         cp, sp, cy, sy = math.cos(self.pitch), math.sin(self.pitch), math.cos(self.yaw), math.sin(self.yaw)
         turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
         tilt = np.array([[1, 0, 0], [0, -cp, -sp], [0, -sp, cp]])
-        return tilt @ turn
+        rotation: Array = tilt @ turn
+        return rotation
 
     def position(self) -> Array:
         """Position (3,) in metres."""
@@ -113,7 +114,7 @@ def project_polygons(
     """Pixel corners (K, 2) int32 as x, y of each polygon, None where it is behind the camera or outside the image."""
     if not polygons:
         return []
-    sizes = [len(points) for points in polygons]
+    sizes = np.array([len(points) for points in polygons], np.intp)
     ends = np.cumsum(sizes)
     flat_N3 = np.array([point for points in polygons for point in points], np.float64)
     seen_N3 = (flat_N3 - camera.position()) @ camera.rotation().T

@@ -185,7 +185,8 @@ def _people(scene: Scene, street: Street, statistics: SceneStatistics) -> None:
         motor = bool(rng.random() < statistics.motor_share)
         z = 7.0 + 26 * rng.random() ** 1.4
         side = int(rng.integers(0, 2))
-        x, heading = street.edges[side] - (1 if side else -1) * (0.9 + PARKING * street.parking[side]), math.pi * (1 - side)
+        x = street.edges[side] - (1 if side else -1) * (0.9 + PARKING * street.parking[side])
+        heading = math.pi * (1 - side)
         if rng.random() < 0.45:
             x, heading = rng.uniform(*street.edges), math.copysign(math.pi / 2, rng.random() - 0.5)
         _wheeler(scene, x, z, heading, motor=motor, ridden=True)

@@ -19,7 +19,11 @@ from uda.data.minicity.shadows import shadow_mask, sun_direction
 from uda.data.minicity.textures import Float
 
 _SKY = Face(
-    [(-1, 0, 1000), (1, 0, 1000), (0, 1, 1000)], Material.SKY, Cls.SKY, frame=((0, 0, 1000), (1, 0, 0), (0, 1, 0)), flat=True
+    [(-1, 0, 1000), (1, 0, 1000), (0, 1, 1000)],
+    Material.SKY,
+    Cls.SKY,
+    frame=((0, 0, 1000), (1, 0, 0), (0, 1, 0)),
+    flat=True,
 )
 _BONNET = Face([(-1, 0, 2), (1, 0, 2), (0, 1, 2)], Material.BONNET, Cls.NONE, EGO_INSTANCE, flat=True)
 
@@ -74,7 +78,8 @@ def render(layout: Layout, look: Look, size: tuple[int, int], rng: np.random.Gen
 def _face_map(faces: list[Face], layout: Layout, height: int, width: int) -> NDArray[np.int32]:
     """Numbers (H, W) of the faces seen at each pixel: 0 is the sky, the last one the bonnet."""
     ids_HW = np.zeros((height, width), np.int32)
-    for index, pixels in enumerate(project_polygons([face.points for face in layout.faces], layout.camera, height, width), 1):
+    polygons = project_polygons([face.points for face in layout.faces], layout.camera, height, width)
+    for index, pixels in enumerate(polygons, 1):
         if pixels is not None:
             cv2.fillPoly(ids_HW, [pixels], index)
     if layout.ego:

@@ -95,6 +95,8 @@ def painters_order(extents: Sequence[Extent]) -> list[int]:
     """Order in which objects hide one another rightly, seen from x = 0 along z.
 
     One object hides another only if it is not wholly behind it along z and not wholly further out on the same side.
+    Where each could hide the other (a crown that reaches over a facade), the one that stands on the street's side of
+    the other is in front; else the one whose middle is nearer.
     """
     if not extents:
         return []
@@ -106,7 +108,9 @@ def painters_order(extents: Sequence[Extent]) -> list[int]:
     same_side = (np.sign(middle_x)[:, None] == np.sign(middle_x)) | astride[:, None] | astride
     hides = (z0[:, None] < z1) & (inner[:, None] < outer) & same_side
     mutual = hides & hides.T
-    hides &= ~mutual | (middle_z[:, None] < middle_z)
+    inside = np.abs(middle_x)[:, None] <= inner
+    before = np.where(inside == inside.T, middle_z[:, None] < middle_z, inside)
+    hides &= ~mutual | before
     return _far_to_near(hides, middle_z)
 
 

@@ -39,15 +39,17 @@ def _vignette(height: int, width: int, strength: float) -> Float:
     """Factors (H, W, 1): 1 in the middle, 1 - strength in the corners."""
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)
-    return (1 - strength * (x * x + y * y) / 2)[..., None]
+    return (1 - np.float32(strength / 2) * (x * x + y * y))[..., None]
 
 
 def _dither(image_HW3: Float, strength: float) -> Float:
     """Steps of `strength` grey values with an ordered 4 x 4 pattern in between."""
-    pattern = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16
+    pattern = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / np.float32(16)
     height, width = image_HW3.shape[:2]
     tiled = np.tile(pattern, (height // 4 + 1, width // 4 + 1))[:height, :width, None]
-    return np.floor(image_HW3 / strength + tiled) * strength
+    step = np.float32(strength)
+    stepped: Float = np.floor(image_HW3 / step + tiled) * step
+    return stepped
 
 
 def _compress(image_HW3: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -55,5 +57,5 @@ def _compress(image_HW3: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     if not quality:
         return image_HW3
     _, packed = cv2.imencode(".jpg", image_HW3[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    opened: NDArray[np.uint8] = np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
-    return opened
+    opened_HW3: NDArray[np.uint8] = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(opened_HW3[..., ::-1])

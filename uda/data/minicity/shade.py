@@ -88,7 +88,7 @@ def shade(surfaces: Surfaces, look: Look, rng: np.random.Generator) -> Float:
     colours_P3 *= factor[:, None]
     _add_haze(colours_P3, depth, look.air, rng)
     sky = np.flatnonzero(ids == 0)
-    colours_P3[sky] = _sky_colours(u[sky] / 1000, v[sky] / 1000, look.air, rng)
+    colours_P3[sky] = _sky_colours(u[sky] / np.float32(1000), v[sky] / np.float32(1000), look.air, rng)
     return colours_P3.reshape(*surfaces.ids_HW.shape, 3)
 
 
@@ -114,7 +114,8 @@ def _texture(
     tiled = np.flatnonzero(tile)
     dark = _table(materials, {m: p.joint for m, p in paints.items()}).take(ids[tiled])
     factor[tiled] *= 1 - dark * joints(u[tiled], v[tiled], tile[tiled], footprint[tiled])
-    return np.maximum(factor, 0.15)
+    bounded: Float = np.maximum(factor, 0.15)
+    return bounded
 
 
 def _paint_houses(
@@ -150,4 +151,5 @@ def _sky_colours(side: Float, up: Float, air: Air, rng: np.random.Generator) -> 
     noise = sample_noise(side * 160 + offset[0], up * 420 + offset[1], coarse=True)
     share = rng.uniform(*air.clouds)
     cover = np.clip((noise + 3 * share - 1.6) * 0.8, 0, 1)[:, None]
-    return (sky * (1 - cover) + np.array(air.cloud, np.float32) * cover).astype(np.float32)
+    colours_S3: Float = (sky * (1 - cover) + np.array(air.cloud, np.float32) * cover).astype(np.float32)
+    return colours_S3

@@ -36,8 +36,20 @@ def _cast_shape(caster: Caster, sun: tuple[float, float, float]) -> list[Point]:
     return [(float(x), 0.0, float(z)) for x, z in hull]
 
 
+def _contact_shapes(casters: Sequence[Caster]) -> list[list[Point]]:
+    """Outlines on the ground of the dark below blocks as low and as wide as a vehicle."""
+    low = [caster.extent for caster in casters if caster.low == 0 and 0.9 < caster.high < 4]
+    corners = [(e.x0 - 0.15, e.x1 + 0.15, e.z0 - 0.3, e.z1 + 0.3) for e in low if e.x1 - e.x0 > 1]
+    return [[(x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1)] for x0, x1, z0, z1 in corners]
+
+
 def shadow_mask(
-    casters: Sequence[Caster], camera: Camera, light: Light, sun: tuple[float, float, float], size: tuple[int, int], cast: float
+    casters: Sequence[Caster],
+    camera: Camera,
+    light: Light,
+    sun: tuple[float, float, float],
+    size: tuple[int, int],
+    cast: float,
 ) -> Float:
     """Darkness (H, W) in [0, 1] by which shadows dim the ground."""
     height, width = size
@@ -48,15 +60,10 @@ def shadow_mask(
         for pixels in project_polygons(shapes, camera, height, width):
             if pixels is not None:
                 cv2.fillConvexPoly(mask, pixels, round(255 * cast))
-    low = [caster.extent for caster in near if caster.low == 0 and 0.9 < caster.high < 4 and caster.extent.x1 - caster.extent.x0 > 1]
-    flats: list[list[Point]] = [
-        [(e.x0 - 0.15, 0, e.z0 - 0.3), (e.x1 + 0.15, 0, e.z0 - 0.3), (e.x1 + 0.15, 0, e.z1 + 0.3), (e.x0 - 0.15, 0, e.z1 + 0.3)]
-        for e in low
-    ]
-    for pixels in project_polygons(flats, camera, height, width):
+    for pixels in project_polygons(_contact_shapes(near), camera, height, width):
         if pixels is not None:
             cv2.fillConvexPoly(mask, pixels, round(255 * light.contact))
     sigma = light.soft * width
     if sigma > 0.3:
         mask = cv2.GaussianBlur(mask, (0, 0), sigma)
-    return mask.astype(np.float32) / 255
+    return mask.astype(np.float32) / np.float32(255)

@@ -120,7 +120,8 @@ class Maker:
         scale = thickness / 2 / max(math.hypot(*along), 1e-6)
         dx, dy = -along[1] * scale, along[0] * scale
         (sx, sy), (ex, ey) = start, end
-        return self.board([(sx + dx, sy + dy), (ex + dx, ey + dy), (ex - dx, ey - dy), (sx - dx, sy - dy)], material, shade)
+        outline = [(sx + dx, sy + dy), (ex + dx, ey + dy), (ex - dx, ey - dy), (sx - dx, sy - dy)]
+        return self.board(outline, material, shade)
 
 
 def upright_disc(side: float, up: float, ahead: float, radius: float, corners: int = 12) -> list[Point]:

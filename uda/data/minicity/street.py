@@ -52,7 +52,7 @@ class Street:
         return self.junction is not None and self.junction[0] - margin < z < self.junction[1] + margin
 
     def front(self, side: int) -> float:
-        """x of the building line on the left (0) or the right (1)."""
+        """Place (x) of the building line on the left (0) or the right (1)."""
         return self.edges[side] + (1 if side else -1) * self.walks[side]
 
 
@@ -95,18 +95,18 @@ def lay_ground(scene: Scene, street: Street, *, rails_at: float | None) -> None:
     ground.append(_slab(left, right, -2, 900, Material.ROAD, Cls.ROAD, asphalt))
     if street.junction:
         z0, z1 = street.junction
-        ground.append(_slab(-300, 300, z0 - 0.3, z1 + 0.3, Material.KERB, Cls.SIDEWALK))
+        for outer, edge in ((-300, left), (right, 300)):  # none across the road: covered, it would show by a row
+            ground.append(_slab(outer, edge, z0 - 0.3, z1 + 0.3, Material.KERB, Cls.SIDEWALK))
         ground.append(_slab(-300, 300, z0, z1, Material.ROAD, Cls.ROAD, asphalt))
         ground.append(_slab(left, right, z0 - 0.4, z1 + 0.4, Material.ROAD, Cls.ROAD, asphalt))
     for _ in range(int(rng.poisson(2.5))):
         x, z = rng.uniform(left, right - 1), 4 + 40 * rng.random() ** 2
-        ground.append(
-            _slab(x, min(x + rng.uniform(0.8, 3.0), right), z, z + rng.uniform(1, 9), Material.PATCH, Cls.ROAD, rng.random())
-        )
+        x_end, z_end = min(x + rng.uniform(0.8, 3.0), right), z + rng.uniform(1, 9)
+        ground.append(_slab(x, x_end, z, z_end, Material.PATCH, Cls.ROAD, rng.random()))
     _mark(scene, street)
     if rails_at is not None:
-        for x in (rails_at - 0.72, rails_at + 0.72):
-            ground.append(_slab(x - 0.06, x + 0.06, -2, FAR, Material.RAIL, Cls.ROAD))
+        rails = (rails_at - 0.72, rails_at + 0.72)
+        ground += [_slab(x - 0.06, x + 0.06, -2, FAR, Material.RAIL, Cls.ROAD) for x in rails]
 
 
 def _mark(scene: Scene, street: Street) -> None:
@@ -173,9 +173,7 @@ def _segment(
     put_barrier(scene, x, span, (height, material, cls))
 
 
-def put_barrier(
-    scene: Scene, x: float, span: tuple[float, float], kind: tuple[float, Material, Cls]
-) -> None:
+def put_barrier(scene: Scene, x: float, span: tuple[float, float], kind: tuple[float, Material, Cls]) -> None:
     """A wall or fence along the street at `x`; `kind` is its height in metres, material and class."""
     height, material, cls = kind
     z0, z1 = span
@@ -195,9 +193,7 @@ def plant_bush(scene: Scene, x: float, z: float) -> None:
     scene.put(Extent.around(x, z, 1.0, 0.2), 1.2, partial(bush, Place(x, z), scene.camera, scene.rng))
 
 
-def _building(
-    scene: Scene, statistics: SceneStatistics, line: tuple[float, int], span: tuple[float, float]
-) -> None:
+def _building(scene: Scene, statistics: SceneStatistics, line: tuple[float, int], span: tuple[float, float]) -> None:
     """A house with windows and doors, perhaps shops on the ground floor, under a flat or pitched roof."""
     rng, (x, sign), (z0, z1) = scene.rng, line, span
     storeys = int(rng.integers(statistics.storeys[0], statistics.storeys[1] + 1))
@@ -212,8 +208,8 @@ def _building(
         gable: list[Point] = [(x, height, z0), (deep, height, z0), (ridge, top, z0)]
         faces.append(Face(slope, Material.ROOF, Cls.BUILDING, tint=roof_tint))
         faces.append(Face(gable, Material.FACADE, Cls.BUILDING, tint=tint, shade=0.95))
-    for ends in (((x, z0), (deep, z0)), ((x, z0), (x, z1))):
-        faces.append(_facade(ends, (0.0, height), Material.FACADE, tint, pattern))
+    walls = (((x, z0), (deep, z0)), ((x, z0), (x, z1)))
+    faces += [_facade(ends, (0.0, height), Material.FACADE, tint, pattern) for ends in walls]
     if shops:
         ends = ((x, z0), (x, z1))
         faces.append(_facade(ends, (0.0, storey), Material.SHOP, rng.random(), (3.4, storey, 0.78, 0.62)))

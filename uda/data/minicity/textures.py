@@ -13,15 +13,19 @@ Float = NDArray[np.float32]
 SIDE = 256
 """Side of a noise tile in texels; tiles repeat without a seam."""
 
+_OCTAVES = ((4, 1.0), (8, 0.9), (16, 0.75), (32, 0.6), (64, 0.5), (128, 0.4))
+"""Cells per side and weights of the layers of multi-scale noise."""
+
 
 @lru_cache(maxsize=4)
 def noise_tile(coarse: bool) -> Float:
     """A seamless tile (256, 256) of zero mean and unit deviation: multi-scale (1/f) noise or fine grain."""
     rng = np.random.default_rng(20_190 + coarse)
     tile = np.zeros((SIDE, SIDE), np.float32)
-    for octave, weight in ((4, 1.0), (8, 0.9), (16, 0.75), (32, 0.6), (64, 0.5), (128, 0.4)) if coarse else ((256, 1.0),):
+    for octave, weight in _OCTAVES if coarse else ((SIDE, 1.0),):
         small = rng.standard_normal((octave, octave)).astype(np.float32)
-        wide = cv2.resize(np.pad(small, 2, mode="wrap"), None, fx=SIDE / octave, fy=SIDE / octave, interpolation=cv2.INTER_CUBIC)
+        scale = SIDE / octave
+        wide = cv2.resize(np.pad(small, 2, mode="wrap"), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         margin = 2 * SIDE // octave
         tile += weight * wide[margin : margin + SIDE, margin : margin + SIDE]
     tile -= tile.mean()
@@ -40,7 +44,9 @@ def joints(u: Float, v: Float, tile: Float, footprint: Float) -> Float:
     """How much of a pixel is joint between tiles, 0 to 1; joints that are finer than a pixel fade to their mean."""
     width = np.maximum(0.07, 0.5 * footprint / tile)
     line = (_to_edge(u / tile) < width / 2) | (_to_edge(v / tile) < width / 2)
-    return line * np.clip(tile / (3 * footprint), 0, 1)
+    fade: Float = np.clip(tile / (3 * footprint), 0, 1)
+    darkness: Float = line * fade
+    return darkness
 
 
 def _to_edge(position: Float) -> Float:
@@ -51,6 +57,7 @@ def _to_edge(position: Float) -> Float:
 
 def cell_hash(column: Float, row: Float, seed: Float) -> Float:
     """A number in [0, 1) for each cell of a grid, the same on all machines."""
-    mixed = column.astype(np.int64) * 73_856_093 ^ row.astype(np.int64) * 19_349_663 ^ (seed * 4096).astype(np.int64) * 83_492_791
+    x, y, salt = column.astype(np.int64), row.astype(np.int64), (seed * 4096).astype(np.int64)
+    mixed = x * 73_856_093 ^ y * 19_349_663 ^ salt * 83_492_791
     mixed = (mixed ^ (mixed >> 13)) * 1_274_126_177 & 0x7FFFFFFF
-    return ((mixed >> 7) & 1023).astype(np.float32) / 1024
+    return ((mixed >> 7) & 1023).astype(np.float32) / np.float32(1024)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from uda.data.minicity.classes import Cls
@@ -35,7 +37,8 @@ def car(place: Place, camera: Camera, rng: np.random.Generator, instance: int) -
     faces += maker.end_panel(front + 0.01, (-half, half), 0.22, 0.38, Material.TYRE)
     back = (rear + 0.45, rear + 0.12, rear + 0.05)[kind]
     bonnet = front - (1.05, 1.05, 0.75)[kind]
-    cabin = [(back, waist), (bonnet, waist), (bonnet - 0.62, roof), (back + (0.5, 0.25, 0.08)[kind], roof)]
+    sill = waist - 0.02  # the hull's top slopes: a cabin that stood on the waist would leave a slit to look through
+    cabin = [(back, sill), (bonnet, sill), (bonnet - 0.62, roof), (back + (0.5, 0.25, 0.08)[kind], roof)]
     glass = [Material.CAR, Material.GLASS, Material.CAR, Material.GLASS]
     faces += maker.prism(cabin, 0.86 * half, glass, Material.CAR)
     faces += _car_windows(maker, cabin, 0.86 * half, blind_rear=kind == 2)
@@ -49,7 +52,7 @@ def _car_windows(maker: Maker, cabin: list[tuple[float, float]], half: float, *,
     if side == 0.0:
         return []
     (back, low), (front, _), (front_top, top), (back_top, _) = cabin
-    low, high = low + 0.02, top - 0.1
+    low, high = low + 0.04, top - 0.1
     middle = (back_top + front_top) / 2 - 0.05
     rear = [(side, low, back + 0.22), (side, low, middle - 0.05), (side, high, middle - 0.05), (side, high, back_top)]
     fore = [(side, low, middle + 0.05), (side, low, front - 0.2), (side, high, front_top), (side, high, middle + 0.05)]
@@ -82,7 +85,7 @@ def bus(place: Place, camera: Camera, rng: np.random.Generator, instance: int) -
     rear, front = -length / 2, length / 2
     faces = maker.box((2 * half, roof - 0.3, length), 0.3, Material.BUS)
     bays = np.linspace(rear + 0.3, front - 0.3, 7)
-    spans = [(a + 0.06, b - 0.06) for a, b in zip(bays[:-1], bays[1:], strict=True)]
+    spans = [(a + 0.06, b - 0.06) for a, b in pairwise(bays)]
     faces += maker.side_panels(half * 1.005, spans, 1.35, 2.5, Material.GLASS)
     faces += maker.side_panels(half * 1.008, [(front - 1.5, front - 0.4), (-0.6, 0.7)], 0.4, 2.45, Material.GLASS)
     faces += maker.end_panel(front + 0.01, (-1.12, 1.12), 1.1, 2.55, Material.GLASS)
@@ -102,10 +105,11 @@ def tram(place: Place, camera: Camera, rng: np.random.Generator, instance: int) 
     faces: list[Face] = []
     for ahead in order:
         rear, front = ahead - each / 2 + 0.15, ahead + each / 2 - 0.15
-        profile = [(rear, 0.3), (front, 0.3), (front, roof - 0.4), (front - 0.4, roof), (rear + 0.4, roof), (rear, roof - 0.4)]
+        profile = [(rear, 0.3), (front, 0.3), (front, roof - 0.4)]
+        profile += [(front - 0.4, roof), (rear + 0.4, roof), (rear, roof - 0.4)]
         faces += maker.prism(profile, half, [Material.TRAM] * 6, Material.TRAM)
         bays = np.linspace(rear + 0.25, front - 0.25, 5)
-        spans = [(a + 0.1, b - 0.1) for a, b in zip(bays[:-1], bays[1:], strict=True)]
+        spans = [(a + 0.1, b - 0.1) for a, b in pairwise(bays)]
         faces += maker.side_panels(half * 1.005, spans, 1.4, 2.7, Material.GLASS)
         faces += maker.side_panels(half * 1.005, [(rear, front)], 0.3, 0.62, Material.TYRE)
     nose = cars * each / 2 - 0.13

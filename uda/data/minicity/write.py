@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uda.core.errors import ConfigError, nearest
 from uda.data.minicity.classes import (
     CITYSCAPES_IDS,
     EGO_ID,
@@ -28,6 +29,9 @@ DEFAULT_COUNTS = {"gta5": 400, "synthia": 200, "cityscapes_train": 300, "citysca
 
 CITIES = {"train": ("lindenau", "mooshafen", "ostertal"), "val": ("birkenfurt",)}
 """Invented cities of the Cityscapes layout."""
+
+SMALLEST = 16
+"""Smallest height and width in pixels; below it nothing can be told apart."""
 
 Progress = Callable[[int, int], None]
 
@@ -136,12 +140,13 @@ def write_minicity(
 
     Returns:
         Number of images written of each part.
+
+    Raises:
+        ConfigError: an unknown part, or a count, size or seed that is too small.
     """
-    unknown = set(counts or {}) - set(DEFAULT_COUNTS)
-    if unknown:
-        raise ValueError(f"counts has unknown parts {sorted(unknown)}; known: {', '.join(DEFAULT_COUNTS)}")
     wanted = DEFAULT_COUNTS | (counts or {})
     size = (height, width)
+    _check(seed, wanted, size)
     writers = {
         "gta5": _write_gta5(out / "gta5", wanted["gta5"], seed, size),
         "synthia": _write_synthia(out / "synthia", wanted["synthia"], seed, size),
@@ -176,9 +181,28 @@ def write_looks(
 
     Returns:
         Number of images written.
+
+    Raises:
+        ConfigError: an unknown look, or a count, size or seed that is too small.
     """
+    _check(seed, {"gta5": count}, (height, width))
+    if look not in DOMAINS:
+        raise ConfigError(f"no look '{look}'", "mini-city", nearest(look, DOMAINS))
     _count(_write_gta5(out, count, seed, (height, width), DOMAINS[look].look), count, progress)
     return count
+
+
+def _check(seed: int, counts: Mapping[str, int], size: tuple[int, int]) -> None:
+    """Raises ConfigError for what cannot be drawn."""
+    for part, count in counts.items():
+        if part not in DEFAULT_COUNTS:
+            raise ConfigError(f"no part '{part}'", "mini-city", nearest(part, DEFAULT_COUNTS))
+        if count < 0:
+            raise ConfigError(f"{count} images of {part}", "mini-city", "count from 0 on")
+    if min(size) < SMALLEST:
+        raise ConfigError(f"images of {size[0]}x{size[1]} pixels", "mini-city", f"take {SMALLEST} or more each way")
+    if seed < 0:
+        raise ConfigError(f"seed {seed}", "mini-city", "take 0 or more")
 
 
 def _count(steps: Iterator[None], total: int, progress: Progress | None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Any
 
-from uda.stages._report.reading import Row, Run, StageEntry
+from uda.stages._report.reading import Run
+from uda.stages._report.scores import Row
 from uda.stages._report.tables import NOTHING, percent, subset_title
+from uda.stages._report.trail import flat, given
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Compared:
 
 
 def comparison(runs: Sequence[Run]) -> tuple[list[str], list[str], list[Compared]]:
-    """Last rounds (and the bounds) of several runs, then mean and deviation over seeds.
+    """Mean and deviation over seeds, then last rounds (and bounds and comparators) of all runs.
 
     Returns:
         Titles of the summaries, names of all classes, and the lines.
@@ -32,7 +33,8 @@ def comparison(runs: Sequence[Run]) -> tuple[list[str], list[str], list[Compared
     subsets = list(dict.fromkeys(name for run in runs for name in run.scores.subsets))
     classes = list(dict.fromkeys(name for run in runs for name in run.scores.classes))
     titles = ["gap closed", "mIoU", *(subset_title(name) for name in subsets), "pixel acc."]
-    lines = [
+    lines = [line for group in seed_groups(runs) for line in _spread_lines(group, subsets, classes)]
+    lines += [
         Compared(
             run=run.name,
             pipeline=run.scores.pipeline or NOTHING,
@@ -43,8 +45,6 @@ def comparison(runs: Sequence[Run]) -> tuple[list[str], list[str], list[Compared
         for run in runs
         for row in _compared_rows(run)
     ]
-    for group in seed_groups(runs):
-        lines += _spread_lines(group, subsets, classes)
     return titles, classes, lines
 
 
@@ -63,13 +63,14 @@ def _values(run: Run, row: Row, subsets: Sequence[str], classes: Sequence[str]) 
 
 
 def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs of one pipeline with the same settings and different seeds (two at least); the first run of each seed."""
+    """Runs of one pipeline with the same settings, data and rows and with different seeds: two at least, one a seed."""
     groups: dict[str, dict[int | None, Run]] = {}
     for run in runs:
         if run.scores.pipeline is not None and run.scores.rows:
             settings = [(step, sorted(own.items())) for step, own in sorted(flat_settings(run).items())]
             names = [row.name for row in _compared_rows(run)]
-            group = groups.setdefault(repr((run.scores.pipeline, names, settings)), {})
+            data = sorted(given(run).items())
+            group = groups.setdefault(repr((run.scores.pipeline, names, settings, data)), {})
             group.setdefault(run.scores.seed, run)
     return [list(group.values()) for group in groups.values() if len(group) > 1]
 
@@ -100,22 +101,23 @@ def spread(values: Sequence[float | None]) -> str:
 
 
 def flat_settings(run: Run) -> dict[str, dict[str, str]]:
-    """Settings that matter by step and dotted key, without seeds."""
-    return {entry.name: dict(_flat("", _seedless(entry))) for entry in run.stages}
+    """Settings that matter by step and dotted key, without seeds; a stage on its own is its own step."""
+    alone = len(run.stages) == 1
+    return {
+        entry.manifest.stage if alone else entry.name: {
+            key: value for key, value in flat(entry.manifest.settings) if key != "seed"
+        }
+        for entry in run.stages
+    }
 
 
-def _seedless(entry: StageEntry) -> dict[str, Any]:
-    return {key: value for key, value in entry.manifest.settings.items() if key != "seed"}
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping) and value:
-        return [pair for key in sorted(value) for pair in _flat(f"{prefix}.{key}" if prefix else str(key), value[key])]
-    return [(prefix, str(value))]
+def alike(first: Run, other: Run) -> bool:
+    """Whether two runs have a step in common, so that their settings can be laid side by side."""
+    return bool(set(flat_settings(first)) & set(flat_settings(other)))
 
 
 def differences(first: Run, other: Run) -> list[str]:
-    """What the settings of two runs differ in, one line for each key."""
+    """What two runs differ in, one line for each setting and for each thing they were given."""
     before, after = flat_settings(first), flat_settings(other)
     lines = [f"without {step}" for step in sorted(set(before) - set(after))]
     lines += [f"with {step}" for step in sorted(set(after) - set(before))]
@@ -124,4 +126,5 @@ def differences(first: Run, other: Run) -> list[str]:
             old, new = before[step].get(key, "default"), after[step].get(key, "default")
             if old != new:
                 lines.append(f"{step}: {key} {old} → {new}")
-    return lines
+    data, own = given(first), given(other)
+    return lines + [f"{name}: other data" for name in sorted(set(data) & set(own)) if data[name] != own[name]]

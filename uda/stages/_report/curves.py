@@ -6,19 +6,30 @@ import base64
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uda.stages._report.reading import StageEntry
+from uda.stages._report.reading import PARTIAL, Run
 
+LOG = "log.jsonl"
 _NO_TERMS = ("images", "time")
-_COLUMNS = 4
 _POINTS = 300
 """Points of a line at most; longer logs are averaged to so many."""
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Okabe and Ito's palette, told apart by colour-blind readers too."""
+_STYLE = {
+    "svg.hashsalt": "uda",  # the same curves give the same file
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a94a0",
+    "xtick.color": "#4a5560",
+    "ytick.color": "#4a5560",
+}
 
 
 @dataclass(frozen=True)
@@ -30,19 +41,26 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture of the curves of one kind of stage."""
+class Panel:
+    """The picture of one term, as a data URI."""
 
-    stage: str
+    term: str
     image: str
-    description: str
 
 
-def read_log(entry: StageEntry) -> Log:
-    """The curves in a stage's `log.jsonl`; lines that are no JSON (a run was killed while writing) are left out."""
-    file = entry.directory / "log.jsonl"
-    series: dict[str, dict[float, float]] = {}
-    for line in file.read_text().splitlines() if file.is_file() else ():
+@dataclass(frozen=True)
+class Figure:
+    """The curves of one kind of stage: a panel for each term, and the colour of each stage."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    legend: tuple[tuple[str, str], ...]
+
+
+def read_log(file: Path, name: str) -> Log:
+    """The curves in a `log.jsonl`; lines that are no JSON (a run was killed while writing) are left out."""
+    series: dict[str, tuple[list[float], list[float]]] = {}
+    for line in file.read_text(errors="replace").splitlines() if file.is_file() else ():
         try:
             fields: Any = json.loads(line)
             images = float(fields["images"])
@@ -51,12 +69,14 @@ def read_log(entry: StageEntry) -> Log:
         for term, value in fields.items():
             if term in _NO_TERMS or not isinstance(value, int | float) or not math.isfinite(value):
                 continue
-            own = series.setdefault(term, {})
+            seen, values = series.setdefault(term, ([], []))
             # A resumed run goes on from its checkpoint: what was logged beyond it counts no more.
-            for later in [seen for seen in reversed(own) if seen >= images]:
-                del own[later]
-            own[images] = float(value)
-    return Log(entry.name, {term: _thinned(list(own), list(own.values())) for term, own in series.items()})
+            while seen and seen[-1] >= images:
+                seen.pop()
+                values.pop()
+            seen.append(images)
+            values.append(float(value))
+    return Log(name, {term: _thinned(*own) for term, own in series.items()})
 
 
 def _thinned(images: list[float], values: list[float]) -> tuple[list[float], list[float]]:
@@ -70,70 +90,53 @@ def _thinned(images: list[float], values: list[float]) -> tuple[list[float], lis
     )
 
 
-def figures(entries: Sequence[StageEntry]) -> list[Figure]:
-    """A figure for each kind of stage that logged anything, translators before segmenters as in the loop."""
+def figures(run: Run) -> list[Figure]:
+    """A figure for each kind of stage that logged anything, in the order of the work; stages under way come last."""
+    files = [(entry.manifest.stage, entry.name, entry.directory / LOG) for entry in run.stages]
+    files += [("under way", name, run.directory / f"{name}{PARTIAL}" / LOG) for name in run.unfinished]
     found = []
-    for stage in dict.fromkeys(entry.manifest.stage for entry in entries):
-        logs = [log for entry in entries if entry.manifest.stage == stage and (log := read_log(entry)).terms]
+    for title in dict.fromkeys(title for title, _, _ in files):
+        logs = [log for stage, name, file in files if stage == title and (log := read_log(file, name)).terms]
         if logs:
-            names = ", ".join(log.name for log in logs)
-            found.append(Figure(stage, _draw(logs), f"loss terms of {names} over images seen"))
+            legend = tuple((log.name, color(number)) for number, log in enumerate(logs))
+            found.append(Figure(title, tuple(_panels(logs)), legend))
     return found
 
 
-def _draw(logs: Sequence[Log]) -> str:
-    """All terms of some stages as a data URI of an SVG."""
-    import matplotlib as mpl
+def color(number: int) -> str:
+    """Colour of the stage at this place of a figure."""
+    return _COLORS[number % len(_COLORS)]
+
+
+def _panels(logs: Sequence[Log]) -> Iterator[Panel]:
+    """A panel for each term of some stages."""
+    import matplotlib as mpl  # late: a report of single stages may have no curves
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    terms = list(dict.fromkeys(term for log in logs for term in log.terms))
-    rows = -(-len(terms) // _COLUMNS)
-    style = {
-        "svg.hashsalt": "uda",  # the same curves give the same file
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 8.5,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": "#8a94a0",
-        "xtick.color": "#4a5560",
-        "ytick.color": "#4a5560",
-    }
-    with mpl.rc_context(style):
-        canvas = Canvas(figsize=(11.4, 1.95 * rows + 0.45), layout="constrained")
-        FigureCanvasSVG(canvas)
-        grid = canvas.subplots(rows, _COLUMNS, squeeze=False)
-        for panel in grid.flat[len(terms) :]:
-            panel.set_visible(False)
-        handles: dict[str, Any] = {}
-        for panel, term in zip(grid.flat, terms, strict=False):
-            handles |= _panel(panel, term, logs)
-        canvas.legend(
-            handles.values(), handles, loc="outside lower left", ncols=min(len(handles), 6), frameon=False, fontsize=8.5
-        )
-        buffer = io.BytesIO()
-        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    for term in dict.fromkeys(term for log in logs for term in log.terms):
+        with mpl.rc_context(_STYLE):
+            canvas = Canvas(figsize=(2.9, 1.9), layout="constrained")
+            FigureCanvasSVG(canvas)
+            _plot(canvas.subplots(), term, logs)
+            buffer = io.BytesIO()
+            canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        yield Panel(term, "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode())
 
 
-def _panel(panel: Any, term: str, logs: Sequence[Log]) -> dict[str, Any]:
-    """One term; returns the lines by stage, for the legend."""
-    lines = {}
+def _plot(panel: Any, term: str, logs: Sequence[Log]) -> None:
+    """The lines of one term."""
     for number, log in enumerate(logs):
         if term in log.terms:
             images, values = log.terms[term]
             marker = "o" if len(images) < 3 else None
-            (line,) = panel.plot(
-                images, values, color=_COLORS[number % len(_COLORS)], linewidth=1.3, marker=marker, markersize=3
-            )
-            lines[log.name] = line
-    panel.set_title(term.replace("_", " "), loc="left", fontsize=9, color="#1b2530")
+            panel.plot(images, values, color=color(number), linewidth=1.3, marker=marker, markersize=3)
+    panel.set_title(term.replace("_", " "), loc="left", fontsize=9, color="#1b2530", parse_math=False)
     panel.grid(axis="y", color="#e6eaee", linewidth=0.7)
     panel.locator_params(nbins=4)
+    panel.ticklabel_format(axis="y", useOffset=False)
     panel.set_xlim(left=0)
     panel.xaxis.set_major_formatter(_thousands)
-    return lines
 
 
 def _thousands(images: float, _: object = None) -> str:
@@ -142,5 +145,3 @@ def _thousands(images: float, _: object = None) -> str:
         if images >= size:
             return f"{images / size:g}{unit}"
     return f"{images:g}"
-
-

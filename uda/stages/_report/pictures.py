@@ -42,6 +42,16 @@ class Confusion:
     classes: tuple[str, ...]
     rows: tuple[tuple[float, ...] | None, ...]
 
+    def worst(self, count: int, least: float) -> list[tuple[str, str, float]]:
+        """The `count` largest confusions: true class, predicted class, part of its pixels, `least` or more."""
+        pairs = [
+            (true, predicted, part)
+            for true, row in zip(self.classes, self.rows, strict=True)
+            for predicted, part in zip(self.classes, row or (), strict=False)
+            if true != predicted and part >= least
+        ]
+        return sorted(pairs, key=lambda pair: -pair[2])[:count]
+
 
 def grid_picture(entry: StageEntry) -> Grid | None:
     """The `grid.png` of a translate stage, scaled to a sane size; None where there is none.
@@ -58,6 +68,9 @@ def grid_picture(entry: StageEntry) -> Grid | None:
     except OSError as error:
         raise DataError(f"is no picture ({error})", file, "run its stage again with --force") from error
     captions = _captions(entry, picture.width)
+    if picture.width > _WIDEST:
+        height = max(1, round(picture.height * _WIDEST / picture.width))
+        picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
     return Grid(entry.name, _data_uri(picture), captions, picture.width, picture.height)
 
 
@@ -75,9 +88,6 @@ def _captions(entry: StageEntry, width: int) -> tuple[str, ...]:
 
 
 def _data_uri(picture: Image.Image) -> str:
-    if picture.width > _WIDEST:
-        height = max(1, round(picture.height * _WIDEST / picture.width))
-        picture = picture.resize((_WIDEST, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     kind = "png"
@@ -96,14 +106,17 @@ def confusion(entry: StageEntry) -> Confusion | None:
     file = entry.directory / "confusion.csv"
     if not file.is_file():
         return None
-    with file.open(newline="") as opened:
-        head, *lines = list(csv.reader(opened)) or [[]]
     try:
-        counts = [[float(value) for value in line[1:]] for line in lines]
-    except ValueError as error:
+        with file.open(newline="") as opened:
+            head, *lines = list(csv.reader(opened)) or [[]]
+        counts = [[int(value) for value in line[1:]] for line in lines]
+    except (ValueError, csv.Error) as error:
         raise DataError(f"is no confusion matrix ({error})", file, "run its stage again with --force") from error
+    classes = tuple(head[1:])
+    if [len(row) for row in counts] != [len(classes)] * len(classes):
+        raise DataError("is no confusion matrix (it is not square)", file, "run its stage again with --force")
     rows = tuple(tuple(value / sum(row) for value in row) if sum(row) else None for row in counts)
-    return Confusion(entry.name, tuple(head[1:]), rows)
+    return Confusion(entry.name, classes, rows)
 
 
 def class_colors(label_space: str | None, classes: Sequence[str], near: Path) -> dict[str, str]:

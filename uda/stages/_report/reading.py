@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from uda.core.errors import DataError
 from uda.core.manifest import MANIFEST, Manifest, read_manifest
+from uda.stages._report.scores import REPORT, Row, Scores, read_row, read_scores
+from uda.stages.catalog import stage_names
 
-REPORT = "report.json"
-_LEFTOVERS = (".partial", ".partial.old", ".replaced")
+PARTIAL = ".partial"
+_LEFTOVERS = (PARTIAL, ".partial.old", ".replaced")
 _ROUND = re.compile(r"(?:^|/)round_(\d+)(?:/|$)")
+_EVALUATION = re.compile(r"^evaluate_|_(?:score|evaluate)$")
 
 
 @dataclass(frozen=True)
@@ -37,55 +39,6 @@ class StageEntry:
 
 
 @dataclass(frozen=True)
-class Row:
-    """Scores of one evaluation, as fractions; None where a score does not exist.
-
-    Attributes:
-        name: as in tables.
-        round: None for what is no round (source only, oracle).
-        miou: mean over the label space.
-        pixel_accuracy: correct pixels of all labelled ones.
-        iou: by class.
-        subsets: means over subsets of the classes, by name.
-    """
-
-    name: str
-    round: int | None
-    miou: float | None
-    pixel_accuracy: float | None
-    iou: Mapping[str, float | None]
-    subsets: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The content of an `iterate` run's `report.json`, checked."""
-
-    classes: tuple[str, ...]
-    rows: tuple[Row, ...]
-    gap_closed: float | None = None
-    pipeline: str | None = None
-    seed: int | None = None
-    label_space: str | None = None
-    published: str | None = None
-
-    def find(self, name: str) -> Row | None:
-        """The row called `name`."""
-        return next((row for row in self.rows if row.name == name), None)
-
-    @property
-    def adapted(self) -> list[Row]:
-        """Rows of rounds, in order."""
-        return sorted((row for row in self.rows if row.round is not None), key=lambda row: row.round or 0)
-
-    @property
-    def subsets(self) -> list[str]:
-        """Names of all subsets, largest number first."""
-        found = {name for row in self.rows for name in row.subsets}
-        return sorted(found, key=lambda name: (-int(name) if name.isdigit() else 0, name))
-
-
-@dataclass(frozen=True)
 class Run:
     """One directory of the command line.
 
@@ -95,17 +48,27 @@ class Run:
         scores: of its `report.json`, or put together from its evaluations.
         stages: complete stages, in the order of the work.
         unfinished: names of stage directories that are being made, or were left behind by an interruption.
+        summed_up: whether `iterate` came to its end and left a `report.json`.
     """
 
     name: str
     directory: Path
     scores: Scores
     stages: tuple[StageEntry, ...]
-    unfinished: tuple[str, ...] = field(default=())
+    unfinished: tuple[str, ...] = ()
+    summed_up: bool = False
 
     def of(self, stage: str) -> list[StageEntry]:
         """All entries of one kind of stage."""
         return [entry for entry in self.stages if entry.manifest.stage == stage]
+
+    def evaluation(self, row: Row) -> StageEntry | None:
+        """The evaluation that a row's scores come from, told by the scores; None where there is none (any more)."""
+        for entry in self.of("evaluate"):
+            found = _stage_row(entry)
+            if found is not None and (found.miou, found.iou) == (row.miou, row.iou):
+                return entry
+        return None
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
@@ -119,19 +82,24 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
 
 
 def _read_run(directory: Path, name: str) -> Run:
+    mend = "give a directory that `uda iterate` or a stage left"
     if not directory.is_dir():
-        raise DataError("no such directory", directory, "give a directory that `uda iterate` or a stage left")
-    stages, unfinished = _find_stages(directory)
+        raise DataError("is no directory" if directory.exists() else "no such directory", directory, mend)
     report = _read_json(directory / REPORT)
-    if "rows" in report:
-        scores = read_scores(report, directory / REPORT)
-    elif stages:
-        scores = _scores_of_stages(stages)
-    else:
+    summed_up = "rows" in report
+    if not summed_up and (below := _runs_below(directory)):
+        raise DataError(f"holds runs, it is none itself: {', '.join(below)}", directory, "name them one by one")
+    stages, unfinished = _find_stages(directory)
+    if not stages and not summed_up:
         what = "holds no report.json of `uda iterate` and no complete stage"
-        mend = "give a directory that `uda iterate` or a stage left"
         raise DataError(f"{what} ({', '.join(unfinished)} unfinished)" if unfinished else what, directory, mend)
-    return Run(name, directory, scores, tuple(stages), tuple(unfinished))
+    scores = read_scores(report, directory / REPORT) if summed_up else _scores_of_stages(stages)
+    return Run(name, directory, scores, tuple(stages), tuple(unfinished), summed_up)
+
+
+def _runs_below(directory: Path) -> list[str]:
+    """Names of folders that `iterate` summed up, directly below."""
+    return sorted(path.parent.name for path in directory.glob(f"*/{REPORT}") if "rows" in _read_json(path))
 
 
 def _short_names(directories: Sequence[Path]) -> list[str]:
@@ -139,8 +107,8 @@ def _short_names(directories: Sequence[Path]) -> list[str]:
     parts = [path.absolute().resolve().parts for path in directories]
     names = ["/".join(one[-1:]) for one in parts]
     for depth in range(2, max((len(one) for one in parts), default=0) + 1):
-        if len(set(names)) == len(names):
-            return names
+        if len(set(names)) == len(set(parts)):
+            break
         names = ["/".join(one[-depth:]).lstrip("/") for one in parts]
     return [name if names.index(name) == i else f"{name} ({i + 1})" for i, name in enumerate(names)]
 
@@ -151,16 +119,22 @@ def _find_stages(root: Path) -> tuple[list[StageEntry], list[str]]:
     unfinished: list[str] = []
     for folder, below, files in os.walk(root):
         path = Path(folder)
-        unfinished += [
-            (path / one).relative_to(root).as_posix().removesuffix(".partial") for one in below if one.endswith(".partial")
-        ]
+        partial = [path / one for one in below if one.endswith(PARTIAL)]
+        unfinished += [one.relative_to(root).as_posix().removesuffix(PARTIAL) for one in partial]
         below[:] = [] if MANIFEST in files else [one for one in below if not one.endswith(_LEFTOVERS)]
         if MANIFEST in files and (manifest := read_manifest(path)) is not None:
             name = path.relative_to(root).as_posix() if path != root else root.absolute().name
             number = _ROUND.search(name)
             found.append(StageEntry(name, path, manifest, int(number[1]) if number else None))
-    found.sort(key=lambda one: (one.round or 0, str(one.manifest.recorded.get("finished", "")), one.name))
+    found.sort(key=_order)
     return found, sorted(unfinished)
+
+
+def _order(entry: StageEntry) -> tuple[int, str, int, str]:
+    """The order of the work: by round and time; by kind where stages were done within a second."""
+    kinds, kind = stage_names(), entry.manifest.stage
+    place = kinds.index(kind) if kind in kinds else len(kinds)
+    return entry.round or 0, str(entry.manifest.recorded.get("finished", "")), place, entry.name
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -173,48 +147,36 @@ def _read_json(file: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def read_scores(report: Mapping[str, Any], where: object = REPORT) -> Scores:
-    """Check the content of a `report.json`.
-
-    Raises:
-        DataError: a key is missing or holds something else.
-    """
-    try:
-        classes = tuple(str(name) for name in report["classes"])
-        return Scores(
-            classes=classes,
-            rows=tuple(_row(one) for one in report["rows"]),
-            gap_closed=number(report.get("gap_closed")),
-            pipeline=report.get("pipeline"),
-            seed=report.get("seed"),
-            label_space=report.get("label_space"),
-            published=report.get("published"),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"is no report of this program ({type(error).__name__}: {error})"
-        raise DataError(what, where, "run `uda iterate` again: it writes it anew") from error
-
-
-def _row(data: Mapping[str, Any]) -> Row:
-    return Row(
-        name=str(data["name"]),
-        round=data.get("round"),
-        miou=number(data["miou"]),
-        pixel_accuracy=number(data.get("pixel_accuracy")),
-        iou={str(name): number(value) for name, value in data["iou"].items()},
-        subsets={str(name): number(value) for name, value in data.get("subsets", {}).items()},
-    )
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None: JSON's null and the NaN of a mean over nothing."""
-    return None if value is None or not math.isfinite(float(value)) else float(value)
-
-
 def _scores_of_stages(stages: Sequence[StageEntry]) -> Scores:
     """A row for each evaluation of directories that no `iterate` summed up (single stages, an unfinished loop)."""
-    scored = [one for one in stages if one.manifest.stage == "evaluate" and "iou" in one.manifest.metrics]
-    rows = [_row({"name": one.name, "round": one.round, **one.manifest.metrics}) for one in scored]
+    rows = [row for one in stages if one.manifest.stage == "evaluate" and (row := _stage_row(one)) is not None]
+    rows.sort(key=_place)
     classes = list(dict.fromkeys(name for row in rows for name in row.iou))
-    spaces = {one.manifest.config.get("label_space") for one in stages} - {None}
+    spaces = {str(space) for one in stages if (space := one.manifest.config.get("label_space"))}
     return Scores(tuple(classes), tuple(rows), label_space=spaces.pop() if len(spaces) == 1 else None)
+
+
+def _place(row: Row) -> tuple[int, int]:
+    """Where a row stands: source only, comparators, rounds in order, oracle."""
+    return (2, row.round) if row.round is not None else ({"source only": 0, "oracle": 3}.get(row.name, 1), 0)
+
+
+def _stage_row(entry: StageEntry) -> Row | None:
+    """The scores in an evaluation's manifest; None where they are none."""
+    name, number_of_round = _row_name(entry)
+    try:
+        return read_row({**entry.manifest.metrics, "name": name, "round": number_of_round})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _row_name(entry: StageEntry) -> tuple[str, int | None]:
+    """What the row of an evaluation would be called, by the names of steps that the shipped pipelines use.
+
+    `source_only_score` is `source only`, `round_2/evaluate` is `round 2`; any other step of a round is a comparator.
+    """
+    step = entry.name if entry.round is None else entry.name.rsplit("/", 1)[-1]
+    words = (_EVALUATION.sub("", step) or step).replace("_", " ")
+    if entry.round is None:
+        return words, None
+    return (f"round {entry.round}", entry.round) if step == "evaluate" else (f"{words}, round {entry.round}", None)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from uda.stages._report.reading import Row, Scores
+from uda.stages._report.scores import Row, Scores
 
 NOTHING = "-"
 
@@ -66,17 +66,22 @@ def _of_class(name: str) -> Callable[[Row], float | None]:
 
 
 def score_cells(scores: Scores) -> list[tuple[Row, list[Cell]]]:
-    """The rows x columns table; the best adapted value of each column is marked."""
-    base = scores.find("source only")
+    """The rows x columns table; the best value of each column is marked, the oracle's left out.
+
+    Source only and comparators contend too: where adaptation does not help a class, the reader sees what does.
+    """
+    base = scores.source_only
     shown = columns(scores)
-    best = [max((v for row in scores.adapted if (v := one.value(row)) is not None), default=None) for one in shown]
+    rivals = [row for row in scores.rows if row is not scores.oracle]
+    values = [[value for row in rivals if (value := one.value(row)) is not None] for one in shown]
+    best = [max(found) if len(set(found)) > 1 else None for found in values]
     table = []
     for row in scores.rows:
         cells = []
         for one, top in zip(shown, best, strict=True):
             value = one.value(row)
             change = points(value, one.value(base)) if base is not None and row is not base else ""
-            leads = row.round is not None and value is not None and value == top
+            leads = row in rivals and value is not None and value == top
             cells.append(Cell(percent(value), change, {"+": "up", "-": "down"}.get(change[:1], ""), leads))
         table.append((row, cells))
     return table
@@ -103,10 +108,12 @@ def text_table(scores: Scores) -> str:
 
 
 def csv_table(scores: Scores) -> str:
-    """One line for each row, scores as fractions, empty where there is none."""
+    """One line for each row, scores as fractions, empty where there is none; `miou_16` is the mean over a subset."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("row", "round", "miou", "pixel_accuracy", *scores.classes))
+    subsets = scores.subsets
+    writer.writerow(("row", "round", "miou", *(f"miou_{name}" for name in subsets), "pixel_accuracy", *scores.classes))
     for row in scores.rows:
-        writer.writerow((row.name, row.round, row.miou, row.pixel_accuracy, *(row.iou.get(c) for c in scores.classes)))
+        means = (row.miou, *(row.subsets.get(name) for name in subsets), row.pixel_accuracy)
+        writer.writerow((row.name, row.round, *means, *(row.iou.get(name) for name in scores.classes)))
     return buffer.getvalue()

@@ -1,0 +1,69 @@
+"""The README's promises, tried as a reader would."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.e2e.conftest import must
+from uda.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert {"demo", "test"} <= targets
+    assert "make demo" in README and "make test" in README
+
+
+def test_every_command_shown_exists_with_its_options() -> None:
+    assert isinstance(cli, click.Group)
+    shown = re.findall(
+        r"uda (?!is)([a-z-]+)((?: [^`\n#;|]*)?)", " ".join(re.findall(r"```sh.*?```|`[^`\n]+`", README, re.S))
+    )
+    assert len(shown) > 20
+    for verb, rest in shown:
+        assert verb in cli.commands, verb
+        known = {option for parameter in cli.commands[verb].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, (verb, rest)
+
+
+def test_every_folder_of_the_tree_exists_and_every_link_leads_somewhere() -> None:
+    for name in re.findall(r"^\| `(\w+)/` \|", README, re.M):
+        assert (ROOT / name).is_dir()
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("http") or (ROOT / link).is_file(), link
+
+
+@pytest.mark.parametrize("simulator", ["my_simulator"])
+def test_ones_own_data_go_through_the_loop(tmp_path: Path, simulator: str) -> None:
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", README, re.S) if f"name: {simulator}" in text]
+    rng = np.random.default_rng(0)
+    for domain, count in (("simulator", 3), ("camera", 4)):
+        for index in range(count):
+            image, label = (tmp_path / domain / kind / f"{index}.png" for kind in ("rgb", "seg"))
+            image.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(image)
+            if domain == "simulator":
+                label.parent.mkdir(exist_ok=True)
+                Image.fromarray(rng.choice(np.array([0, 1, 2, 7, 255], np.uint8), (64, 128))).save(label)
+    (tmp_path / "my_simulator.yaml").write_text(block)
+    (tmp_path / "my_camera.yaml").write_text('   name: my_camera\n   images: "rgb/{id}.png"\n')
+    for spec, folder, made in (("my_simulator", "simulator", "source"), ("my_camera", "camera", "target")):
+        must("prepare", tmp_path / f"{spec}.yaml", tmp_path / folder, "--out", tmp_path / f"{made}.csv")
+    assert len(pd.read_csv(tmp_path / "target.csv")) == 4
+    given = ("--source", tmp_path / "source.csv", "--target", tmp_path / "target.csv")
+    must("iterate", *given, "--tiny", "--rounds", "1", "--out", tmp_path / "run")
+    segmenter = tmp_path / "run" / "round_1" / "segment"
+    photo = tmp_path / "camera" / "rgb" / "0.png"
+    must("predict", "--segmenter", segmenter, photo, "--out", tmp_path / "predicted")
+    with Image.open(tmp_path / "predicted" / "0.png") as made_labels:
+        assert made_labels.size == (128, 64)
