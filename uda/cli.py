@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from uda import __version__
-from uda.cli_options import EXISTING, Common, common, console, given, run_guarded
+from uda.cli_options import EXISTING, Common, common, console, given, run_guarded, some
 from uda.core.errors import ConfigError
 
 _DEFAULT_CONFIGS = {
@@ -33,7 +34,7 @@ def cli(debug: bool) -> None:
     """
 
 
-def _stage_settings(name: str, options: Common) -> Any:
+def _stage_settings(name: str, options: Common, arguments: Mapping[str, str] | None = None) -> Any:
     from uda.core.config import Layers, validate
     from uda.core.resources import find_yaml
     from uda.stages.catalog import get_stage
@@ -43,6 +44,7 @@ def _stage_settings(name: str, options: Common) -> Any:
     reference = options.config or _DEFAULT_CONFIGS.get(name)
     if reference is not None:
         layers.add_file(find_yaml("configs", reference), tiny=options.tiny)
+    layers.add(f"uda {name}", arguments or {})
     if options.seed is not None:
         layers.add("--seed", {"seed": options.seed})
     if options.device is not None:
@@ -86,8 +88,7 @@ def prepare(dataset: str, root: Path, split: str | None, options: Common) -> Non
     """
     from uda.stages.prepare import prepare_to_csv
 
-    assignments = [f"dataset={dataset}", *([f"split={split}"] if split else []), *options.assignments]
-    _, config = _stage_settings("prepare", _with(options, assignments))
+    _, config = _stage_settings("prepare", options, {"dataset": dataset, **({"split": split} if split else {})})
     speaker = console()
     metrics = prepare_to_csv(config, root, options.out, speaker, dry_run=options.dry_run)
     speaker.result(json.dumps(metrics, indent=2) if options.as_json else str(options.out))
@@ -147,17 +148,19 @@ def evaluate(options: Common, coding: str | None, **inputs: Path | None) -> None
 @cli.command()
 @click.option("--segmenter", type=EXISTING, required=True, help="Directory of a fitted segmenter.")
 @click.argument("images", type=EXISTING, nargs=-1, required=True)
-@common
-def predict(segmenter: Path, images: tuple[Path, ...], options: Common) -> None:
+@some("assignments", "out", "device")
+def predict(
+    segmenter: Path, images: tuple[Path, ...], assignments: tuple[str, ...], out: Path, device: str | None
+) -> None:
     """Write label maps and overlays of any images (files or folders)."""
     from uda.core.config import Layers, validate
     from uda.stages.predict import PredictConfig, predict_images
 
     layers = Layers()
-    if options.device is not None:
-        layers.add("--device", {"runtime": {"device": options.device}})
-    config = validate(PredictConfig, layers.add_assignments(options.assignments))
-    for path in predict_images(config, segmenter, images, options.out, console()):
+    if device is not None:
+        layers.add("--device", {"runtime": {"device": device}})
+    config = validate(PredictConfig, layers.add_assignments(assignments))
+    for path in predict_images(config, segmenter, images, out, console()):
         console().result(str(path))
 
 
@@ -216,7 +219,12 @@ def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | Non
     from uda import pipeline as graph
 
     request, speaker = _request(pipeline, rounds, options, **paths), console()
-    for one, decision in graph.plan(graph.expand(request, speaker), force=options.force):
+    decisions = list(graph.plan(graph.expand(request, speaker), force=options.force))
+    if options.as_json:
+        rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in decisions]
+        speaker.result(json.dumps(rows, indent=2))
+        return
+    for one, decision in decisions:
         speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
 
 

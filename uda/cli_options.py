@@ -37,17 +37,21 @@ class Common:
     device: str | None
 
 
-_COMMON = (
-    click.option("--config", metavar="NAME|FILE", help="A shipped config (`uda list configs`) or a YAML file."),
-    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."),
-    click.option("--tiny", is_flag=True, help="Apply the config's tiny overlay: minutes on a CPU."),
-    click.option("--out", type=EXISTING, required=True, help="Where results go."),
-    click.option("--force", is_flag=True, help="Run again even where results are complete."),
-    click.option("--dry-run", is_flag=True, help="Say what would run and why; run nothing."),
-    click.option("--json", "as_json", is_flag=True, help="Print results as JSON."),
-    click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
-    click.option("--device", help="auto, cpu, cuda or cuda:N."),
-)
+_COMMON = {
+    "config": click.option(
+        "--config", metavar="NAME|FILE", help="A shipped config (`uda list configs`) or a YAML file."
+    ),
+    "assignments": click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
+    ),
+    "tiny": click.option("--tiny", is_flag=True, help="Apply the config's tiny overlay: minutes on a CPU."),
+    "out": click.option("--out", type=EXISTING, required=True, help="Where results go."),
+    "force": click.option("--force", is_flag=True, help="Run again even where results are complete."),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Say what would run and why; run nothing."),
+    "as_json": click.option("--json", "as_json", is_flag=True, help="Print results as JSON."),
+    "seed": click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
+    "device": click.option("--device", help="auto, cpu, cuda or cuda:N."),
+}
 
 
 def common(function: F) -> F:
@@ -58,9 +62,20 @@ def common(function: F) -> F:
         fields = {name: values.pop(name) for name in Common.__dataclass_fields__}
         return function(options=Common(**fields), **values)
 
-    for option in reversed(_COMMON):
+    for option in reversed(_COMMON.values()):
         with_common = option(with_common)
     return with_common  # type: ignore[return-value]  # click decorators keep the signature
+
+
+def some(*names: str) -> Callable[[F], F]:
+    """Add some of the common options, by their fields in `Common`; the verb gets each by that name."""
+
+    def add(function: F) -> F:
+        for name in reversed(names):
+            function = _COMMON[name](function)
+        return function
+
+    return add
 
 
 def console() -> Console:
@@ -110,6 +125,8 @@ def as_uda_error(error: Exception) -> UdaError:
         return RunError("out of memory", None, "make fit.batch, size or augment.crop smaller and run again")
     if isinstance(error, OSError) and error.errno == 28:
         return RunError("no space left on the disk", error.filename, "free some and run the same command again")
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return ConfigError("is a file, not a folder", error.filename, "choose another --out")
     if isinstance(error, PermissionError):
         return ConfigError("permission denied", error.filename, "choose another --out")
     return RunError(f"{kind}: {error}", None, "run again with --debug for the traceback")

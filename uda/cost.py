@@ -30,6 +30,14 @@ _FORWARD_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
+class Speed:
+    """Seconds an image, to learn from it and to run it through."""
+
+    fit: float
+    forward: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Bytes on disk and seconds; seconds is None where nothing was measured."""
 
@@ -51,7 +59,7 @@ def estimate(planned: Sequence[Planned], todo: Sequence[Planned], console: Conso
     if not measure:
         return Estimate(total, None)
     console.say("measuring this machine's speed on a few steps ...")
-    speeds: dict[str, float] = {}
+    speeds: dict[str, Speed] = {}
     seconds = sum(_seconds(one, by_name, speeds) for one in todo)
     return Estimate(total, seconds)
 
@@ -108,25 +116,25 @@ def _prepared(config: Any, root: Source, by_name: Mapping[str, Planned]) -> int:
     return min([len(chosen), *limits])
 
 
-def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, float]) -> float:
+def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed]) -> float:
     """Seconds of one step, from seconds an image of the fit it is or of the fit of the network that it runs."""
     config: Any = one.config
     if one.stage.name == "minicity":
         return _minicity_images(config) * 0.04
     if one.stage.name in ("segment", "translate"):
-        each = _seconds_per_image(one, by_name, speeds)
-        rendered = _images(one.inputs["source"], by_name) * _FORWARD_SHARE if one.stage.name == "translate" else 0
-        fitted = 0 if one.stage.name == "translate" and "translator" in one.inputs else config.fit.images
-        return each * float(fitted + rendered)
+        speed = _speed(one, by_name, speeds)
+        rendered = _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
+        fitted = 0 if "translator" in one.inputs else config.fit.images
+        return speed.fit * float(fitted) + speed.forward * rendered
     if one.stage.name in ("evaluate", "pseudo-label") and "segmenter" in one.inputs:
         network = by_name.get(one.inputs["segmenter"].step or "")
-        each = _seconds_per_image(network, by_name, speeds) if network is not None else 0.0
+        each = _speed(network, by_name, speeds).forward if network is not None else 0.0
         passes = 2 if one.stage.name == "pseudo-label" else 1
-        return each * _FORWARD_SHARE * passes * _images(one.inputs["target"], by_name)
+        return each * passes * _images(one.inputs["target"], by_name)
     return 5.0
 
 
-def _seconds_per_image(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, float]) -> float:
+def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed]) -> Speed:
     guide = by_name.get(one.inputs["guide"].step or "") if "guide" in one.inputs else None
     with_target = "target" in one.inputs or "pseudo" in one.inputs
     key = digest([settings_that_matter(one.config), with_target, guide is not None])
@@ -134,12 +142,12 @@ def _seconds_per_image(one: Planned, by_name: Mapping[str, Planned], speeds: dic
         try:
             speeds[key] = _trial(one.config, with_target, None if guide is None else guide.config)
         except (UdaError, RuntimeError):
-            speeds[key] = 0.0  # wrong settings are told by the stage itself, with their place
+            speeds[key] = Speed(0.0, 0.0)  # wrong settings are told by the stage itself, with their place
     return speeds[key]
 
 
-def _trial(config: Any, with_target: bool, guide_config: Any) -> float:
-    """Seconds an image, on random images, after a first step that warms up."""
+def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
+    """Speed on random images, after a first step that warms up."""
     from uda.core.rundir import RunDirectory
     from uda.data.label_space import load_space
     from uda.engine import loop, runtime
@@ -152,10 +160,13 @@ def _trial(config: Any, with_target: bool, guide_config: Any) -> float:
     small = (max(64, size[0] // shrink // 32 * 32), max(64, size[1] // shrink // 32 * 32))
     scale = size[0] * size[1] / (small[0] * small[1])
     batches = trial.random_batches(small, classes, plan.batch, with_target)
+    if not plan.optimizers:  # nothing is learnt
+        return Speed(0.0, trial.rendering_seconds(task, next(batches(0)), rt) * float(scale))
     took = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for attempt in ("warm", "timed"):
             start = time.monotonic()
             loop.fit(task, plan, batches, rt, RunDirectory(Path(folder, attempt)), Console(quiet=True))
             took = time.monotonic() - start
-    return took / plan.images * float(scale)
+    fit = took / plan.images * float(scale)
+    return Speed(fit, fit * _FORWARD_SHARE)

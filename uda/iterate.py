@@ -86,6 +86,7 @@ def summarize(
     """The content of `report.json`: a row for each evaluation that has a name.
 
     The gap closed is that of the last round: choosing the best by target labels would be selection on the test set.
+    It is null where the oracle is no better than source only: there is no gap then.
     """
     rows = []
     classes: list[str] = []
@@ -99,7 +100,7 @@ def summarize(
     scores = {row["name"]: row["miou"] for row in rows}
     last = [row["miou"] for row in rows if row["round"] is not None]
     closed = None
-    if last and {"source only", "oracle"} <= set(scores) and scores["oracle"] != scores["source only"]:
+    if last and {"source only", "oracle"} <= set(scores) and scores["oracle"] > scores["source only"]:
         closed = (last[-1] - scores["source only"]) / (scores["oracle"] - scores["source only"])
     loaded = pipeline.load_pipeline(request)
     return {

@@ -7,7 +7,6 @@ same round, else one of `before`. `previous.STEP` is that step of the last round
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -267,9 +266,12 @@ def check(planned: Sequence[Planned]) -> None:
     for one in planned:
         if one.stage.check is None:
             continue
-        made_later = any(source.step is not None and not source.path.exists() for source in one.inputs.values())
-        with contextlib.suppress(DataError) if made_later else contextlib.nullcontext():
+        later = [source.path for source in one.inputs.values() if source.step is not None and not source.path.exists()]
+        try:
             one.stage.check(one.config, _paths(one))
+        except DataError as error:
+            if error.where not in later:
+                raise
 
 
 def plan(planned: Sequence[Planned], *, force: bool) -> Iterator[tuple[Planned, Decision]]:

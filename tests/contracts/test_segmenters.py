@@ -68,6 +68,7 @@ def test_logits_have_the_images_size(name: str) -> None:
     for training in (True, False):
         levels = segmenter.network.train(training).levels(images)
         assert "main" in levels and set(levels) <= {"main", "aux"}
+        assert tuple(levels) == segmenter.heads(segmenter.config)  # known without building the network
         for logits in levels.values():
             assert logits.shape == (2, len(CLASSES), *images.shape[-2:])
             assert logits.dtype == torch.float32

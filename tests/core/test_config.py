@@ -325,3 +325,14 @@ def test_every_leaf_knows_the_layer_that_gave_it(layers: list[dict[str, Any]]) -
         giving = [number for number, layer in enumerate(layers) if key in layer.get("inner", {})]
         if giving:
             assert stack.origin(("inner", key)) == f"layer {giving[-1]}"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [("name: ü\n".encode("latin-1"), "is no UTF-8 text; save it"), (b"[1, 2]: 3\n", "[1, 2] is no key")],
+)
+def test_files_that_are_no_settings_are_told(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "a.yaml").write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(tmp_path / "a.yaml")
+    assert f"a.yaml: {said}" in str(caught.value)

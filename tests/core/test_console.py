@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from uda.core import console as module
@@ -72,3 +74,21 @@ def test_an_error_inside_leaves_the_terminal_in_order(capsys: pytest.CaptureFixt
     with pytest.raises(ValueError, match="inside"), Console().progress("work", 3):
         raise ValueError("inside")
     assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_the_bar_shows_speed_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    clock, terminal = [100.0], Terminal()
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(module.sys, "stderr", terminal)
+    with Console().progress("translate: rendering", 100) as progress, monkeypatch.context() as patch:
+        patch.setattr(module.time, "monotonic", lambda: clock[0])
+        progress._start = clock[0]
+        clock[0] += 4
+        progress.update(50, {"loss": 0.5})
+    assert "50/100" in terminal.getvalue()
+    assert "12.5/s  loss 0.5" in terminal.getvalue()

@@ -165,3 +165,14 @@ def test_a_partial_directory_of_unknown_origin_is_set_aside(tmp_path: Path) -> N
     assert run.started_for() is None
     assert run.begin("f", {}) is False
     assert (tmp_path / "out.partial.old/notes.txt").read_text() == "mine"
+
+
+def test_several_processes_keep_their_receipts_in_one_journal(tmp_path: Path) -> None:
+    first, second = RunDirectory(tmp_path / "out"), RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    journal = next(path for path in first.partial.iterdir() if path.suffix == ".csv")
+    assert journal.read_text() == "path,size,sha256\n"  # there before anybody appends: only one header
+    first.write("a.png", b"a")
+    second.write('b "2", c.png', b"b")
+    first.reread()
+    assert first.has("a.png") and first.has('b "2", c.png')

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from uda.core.training import ScheduleConfig
+from uda.core.training import RuntimeConfig, ScheduleConfig
 
 PROGRESS = [0.0, 0.1, 0.25, 0.3, 0.5, 0.75, 0.9, 1.0]
 
@@ -68,3 +68,14 @@ def test_without_warmup_rates_only_fall_and_stay_in_0_to_1(schedule: ScheduleCon
 def test_senseless_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ScheduleConfig.model_validate(wrong)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:11"])
+def test_known_devices_are_taken(device: str) -> None:
+    assert RuntimeConfig(device=device).device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", "auto:1", "CUDA", ""])
+def test_other_devices_are_refused(device: str) -> None:
+    with pytest.raises(ValidationError, match="is no device, use auto, cpu, cuda or cuda:N"):
+        RuntimeConfig(device=device)

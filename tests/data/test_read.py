@@ -41,6 +41,12 @@ def test_images_of_every_kind_become_rgb(tmp_path: Path):
     assert read.read_size(tmp_path / "rgb.png") == (6, 9)
 
 
+def test_grey_of_16_bits_keeps_its_shades(tmp_path: Path):
+    grey = np.arange(0, 65536, 1000, dtype=np.uint16).reshape(6, 11)
+    assert cv2.imwrite(str(tmp_path / "deep.png"), grey)
+    assert np.array_equal(read.read_image(tmp_path / "deep.png"), np.stack([grey >> 8] * 3, axis=-1))
+
+
 def test_an_orientation_tag_turns_nothing(tmp_path: Path):
     tags = Image.Exif()
     tags[0x0112] = 6

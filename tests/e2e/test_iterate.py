@@ -94,8 +94,10 @@ def test_comparators_stand_beside_the_rounds(tmp_path: Path, pipeline: str) -> N
     ]
     scores = {row["name"]: row["miou"] for row in report["rows"]}
     gap = scores["oracle"] - scores["source only"]
-    if gap:
+    if gap > 0:
         assert report["gap_closed"] == pytest.approx((scores["round 1"] - scores["source only"]) / gap)
+    else:
+        assert report["gap_closed"] is None
 
 
 @pytest.mark.parametrize(
@@ -121,11 +123,11 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(city: Trail, tmp_path: P
     subprocess.run(command(whole), check=True, env=environment, capture_output=True)
     running = subprocess.Popen(command(broken), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     checkpoint = broken / "round_1" / "translate.partial"
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 600
     while not (checkpoint / "log.jsonl").exists() and running.poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=120)
+    _, told = running.communicate(timeout=600)
     assert running.returncode == 130, told.decode()
     assert told.decode().strip().splitlines()[-1].endswith("run the same command again to go on")
     assert checkpoint.exists()
@@ -173,6 +175,6 @@ def test_without_labels_of_the_target_there_is_no_oracle(city: Trail, tmp_path: 
 
 
 def test_settings_that_cannot_work_are_told_before_anything_runs(tmp_path: Path) -> None:
-    answer = call("iterate", "--tiny", "--set", "translate.size=[60,128]", "--out", tmp_path / "run")
+    answer = call("iterate", "--tiny", "--set", "translate.size=[62,128]", "--out", tmp_path / "run")
     assert answer.code == 2 and "is not divisible by" in answer.err
     assert not (tmp_path / "run").exists()

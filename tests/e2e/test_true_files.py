@@ -39,7 +39,7 @@ def test_class_pixels_are_those_counted_by_hand(tmp_path: Path, name: str, patte
         for one, value in LABEL_IDS.items():
             counts[one] += int((label == value).sum())
     assert counts["road"] > 0
-    said = found["class_pixels"]
+    said = {row["class"]: row["pixels"] for row in found["classes"]}
     assert {one: said[one] for one in LABEL_IDS} == counts
 
 

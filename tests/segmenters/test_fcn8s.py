@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import nn
 
 from uda.nets.fcn8s import Fcn8s as Network
@@ -114,3 +115,8 @@ def test_biases_learn_twice_as_fast_and_upsampling_not_at_all() -> None:
     assert all(parameter.dim() == 1 for parameter in biases.parameters)
     frozen = [name for name, p in segmenter.network.named_parameters() if not p.requires_grad]
     assert sorted(frozen) == [f"body.{name}.weight" for name in ("upscore2", "upscore8", "upscore_pool4")]
+
+
+def test_there_is_no_batch_norm_to_freeze() -> None:
+    with pytest.raises(ValidationError, match="norm"):
+        Fcn8sConfig.model_validate({"norm": "frozen"})

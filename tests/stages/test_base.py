@@ -340,6 +340,31 @@ def test_only_the_first_process_of_a_launch_writes(canvas: Path, monkeypatch: py
     assert not (canvas.parent / "out.partial").exists()
 
 
+def test_work_that_is_not_shared_is_done_by_the_first_process_alone(
+    canvas: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = dataclasses.replace(PAINT, alone=True)
+    made = go(canvas, stage=alone)
+    monkeypatch.setenv("RANK", "1")
+    waited = go(canvas, stage=failing(alone), force=True)
+    assert waited.metrics == made.metrics
+    assert not (canvas.parent / "out.partial").exists()
+
+
+def test_every_process_knows_what_an_interrupted_run_left(canvas: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="no paint"):
+        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
+    monkeypatch.setenv("RANK", "1")
+    known: list[bool] = []
+
+    def watch(job: Job) -> dict[str, Any]:
+        known.append(job.run.has("a.txt"))
+        return {}
+
+    go(canvas, stage=dataclasses.replace(PAINT, run=watch))
+    assert known == [True]
+
+
 def test_a_new_setting_at_its_default_keeps_old_results(canvas: Path) -> None:
     class Later(PaintConfig):
         gloss: float = 0.0

@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ModelWrapValidatorHandler,
     SerializeAsAny,
     ValidationError,
@@ -56,6 +57,19 @@ def _with_hint(item: Any, fields: Iterable[str]) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(kind, escaped), loc=item["loc"], input=item["input"])
 
 
+def merged_over(default: Any, given: Any) -> Any:
+    """A given (partial) mapping laid over a default setting or mapping of settings; anything else as it is.
+
+    Where `name` differs the default's other keys belong to something else and are dropped.
+    """
+    base = default.model_dump() if isinstance(default, Config) else default
+    if not isinstance(given, Mapping) or not isinstance(base, Mapping):
+        return given
+    if "name" in base and given.get("name", base["name"]) != base["name"]:
+        return given
+    return {**base, **{key: merged_over(base.get(key), value) for key, value in given.items()}}
+
+
 class MethodConfig(Config):
     """Base of a method's settings; `name` is the method's name in its family."""
 
@@ -85,6 +99,10 @@ SegmenterConfig = Annotated[SerializeAsAny[MethodConfig], _of("segmenters")]
 AdversaryConfig = Annotated[SerializeAsAny[MethodConfig], _of("adversaries")]
 PseudoLabelConfig = Annotated[SerializeAsAny[MethodConfig], _of("pseudo_labels")]
 
+_Side = Annotated[int, Field(ge=1)]
+Size = tuple[_Side, _Side]
+"""Height and width in pixels."""
+
 C = TypeVar("C", bound=Config)
 
 
@@ -95,6 +113,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is no key", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
             seen.add(key)
@@ -111,6 +131,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)  # noqa: S506  # a SafeLoader at heart
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", path) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("is no UTF-8 text", path, "save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(" ".join(str(error).split()), path, "mend the YAML") from error
     if data is None:

@@ -47,7 +47,7 @@ class Progress:
         self.done = done
         text = "  ".join(f"{name} {value:.4g}" for name, value in (numbers or {}).items())
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done, numbers=text)
+            self._bar.update(self._bar.task_ids[0], completed=done, numbers=f"{self._speed():.1f}/s  {text}".rstrip())
         elif time.monotonic() - self._last_line >= STATUS_SECONDS or done >= self.total:
             self._last_line = time.monotonic()
             print(f"{self.title}: {self._status()}  {text}".rstrip(), file=self._stream, flush=True)
@@ -57,8 +57,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def _speed(self) -> float:
+        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+
     def _status(self) -> str:
-        speed = (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+        speed = self._speed()
         left = f", {duration((self.total - self.done) / speed)} left" if speed > 0 and self.done < self.total else ""
         return f"{self.done}/{self.total} {self.unit}, {speed:.1f}/s{left}"
 

@@ -27,6 +27,7 @@ from uda.core.manifest import (
 
 _STARTED = "started.json"
 _JOURNAL = "receipts.csv"
+_HEADER = "path,size,sha256\n"
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -62,6 +63,8 @@ class RunDirectory:
         self.partial.mkdir(parents=True, exist_ok=True)
         write_atomically(self.partial / _STARTED, json.dumps({"fingerprint": fingerprint}).encode())
         (self.partial / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        if not (self.partial / _JOURNAL).exists():  # here, by one process, before several append to it
+            (self.partial / _JOURNAL).write_text(_HEADER)
         self.reread()
         return resumed
 
@@ -128,5 +131,6 @@ class RunDirectory:
         journal = self.partial / _JOURNAL
         new = not journal.exists()
         with journal.open("a") as file:
-            file.write(("path,size,sha256\n" if new else "") + f'"{receipt.path}",{receipt.size},{receipt.sha256}\n')
+            path = receipt.path.replace('"', '""')
+            file.write((_HEADER if new else "") + f'"{path}",{receipt.size},{receipt.sha256}\n')
         return receipt

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from uda.core.config import Config, Precision
 
 if TYPE_CHECKING:
     from torch import nn
+
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class OptimizerConfig(Config):
     """Adam, AdamW or SGD."""
     lr: float = Field(default=1e-4, gt=0)
     """Base learning rate; parameter groups may multiply it."""
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[_Decay, _Decay] = (0.5, 0.999)
     """Adam's and AdamW's moment decay."""
     momentum: float = Field(default=0.9, ge=0)
     """SGD's momentum."""
@@ -81,12 +83,20 @@ class RuntimeConfig(Config):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
     """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware multiplies it."""
-    workers: int = 0
+    workers: int = Field(default=0, ge=0)
     """Processes that read and augment images; 0 reads in the training process."""
-    checkpoint_seconds: float = 120.0
+    checkpoint_seconds: float = Field(default=120.0, ge=0)
     """A checkpoint at least this often."""
     tensorboard: bool = False
     """Write TensorBoard event files below the stage directory (`tensorboard/`)."""
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        kind, colon, number = device.partition(":")
+        if device not in ("auto", "cpu", "cuda") and not (kind == "cuda" and colon and number.isdecimal()):
+            raise ValueError(f"'{device}' is no device, use auto, cpu, cuda or cuda:N")
+        return device
 
 
 class FitConfig(Config):

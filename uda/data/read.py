@@ -35,7 +35,7 @@ _NO_COLOR = 255
 
 
 def read_image(path: Path) -> Pixels:
-    """An image, uint8 HWC RGB. Orientation tags are not applied: labels carry none.
+    """An image, uint8 HWC RGB; of 16-bit grey the upper byte. Orientation tags are not applied: labels carry none.
 
     Raises:
         DataError: missing or undecodable.
@@ -60,7 +60,11 @@ def _open(path: Path, mode: str | None = None) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return image if mode is None or image.mode == mode else image.convert(mode)
+            if mode is None or image.mode == mode:
+                return image
+            if image.mode.startswith("I;16"):  # PIL's own conversion clips: all above 255 would turn white
+                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+            return image.convert(mode)
     except (OSError, SyntaxError, ValueError) as error:  # PIL raises SyntaxError on broken PNG chunks
         raise _unreadable(path, error) from error
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
 from uda.core.training import RuntimeConfig
 
 M = TypeVar("M", bound=nn.Module)
+_PATIENCE = timedelta(hours=24)
+"""How long processes wait for each other: for one that indexes a data set or scores alone, the default is too short."""
 
 
 def _multiplies_bfloat16() -> bool:
@@ -111,9 +114,11 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16() else "float32"
-    return Runtime(Accelerator(cpu=wanted == "cpu" or not torch.cuda.is_available()), precision, config)
+    on_cpu = wanted == "cpu" or not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
+    return Runtime(accelerator, precision, config)
 
 
 def wait_for_all(device: str) -> None:
     """Wait until every process of the launch is here."""
-    PartialState(cpu=device == "cpu" or not torch.cuda.is_available()).wait_for_everyone()
+    PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), timeout=_PATIENCE).wait_for_everyone()

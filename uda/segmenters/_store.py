@@ -30,7 +30,13 @@ DESCRIPTION = "model.json"
 _MEND = "give the directory that `uda segment` wrote"
 
 
-def save_segmenter(directory: Path, segmenter: AbstractSegmenter, class_names: Sequence[str], space_name: str) -> None:
+def save_segmenter(
+    directory: Path,
+    segmenter: AbstractSegmenter,
+    class_names: Sequence[str],
+    space_name: str,
+    colors: Sequence[tuple[int, int, int]] | None = None,
+) -> None:
     """Write both files.
 
     Args:
@@ -38,6 +44,7 @@ def save_segmenter(directory: Path, segmenter: AbstractSegmenter, class_names: S
         segmenter: on any device.
         class_names: in index order.
         space_name: label space, a shipped name or a path, as the settings have it.
+        colors: RGB of each class, so that pictures need no label space; None leaves them out.
     """
     network = segmenter.network
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
@@ -46,13 +53,14 @@ def save_segmenter(directory: Path, segmenter: AbstractSegmenter, class_names: S
         "config": segmenter.config.model_dump(mode="json"),
         "classes": list(class_names),
         "label_space": space_name,
+        **({} if colors is None else {"colors": [list(color) for color in colors]}),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
     (directory / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
 
 
 def describe(directory: Path) -> dict[str, Any]:
-    """What `model.json` holds: config, classes, label_space, parameters.
+    """What `model.json` holds: config, classes, label_space, parameters, and colors where they were given.
 
     Raises:
         DataError: missing, or not written by `save_segmenter`.

@@ -48,6 +48,11 @@ class AbstractSegmenter(ABC):
     def __init__(self, config: Any, num_classes: int) -> None:
         """Build the network and load `config.pretrained` where given."""
 
+    @classmethod
+    def heads(cls, config: Any) -> tuple[str, ...]:
+        """Names of the levels that the network gives as configured, told without building it."""
+        return ("main",)
+
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
         """All parameters that are trained, each exactly once."""

@@ -67,6 +67,11 @@ class DeepLabV2(AbstractSegmenter):
         if config.pretrained is not None:
             pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 
+    @classmethod
+    def heads(cls, config: DeepLabV2Config) -> tuple[str, ...]:
+        """`main`, and `aux` where multi-level."""
+        return ("main", "aux") if config.multi_level else ("main",)
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """The encoder at the base rate, the heads at `head_lr_multiplier` times it."""
         return encoder_and_heads(self.network, self.config.head_lr_multiplier)

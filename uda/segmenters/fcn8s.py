@@ -6,7 +6,7 @@ were already trained on synthetic images, here they are whatever `pretrained` or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
@@ -33,6 +33,8 @@ class Fcn8sConfig(SegmenterConfigBase):
     """Learning rate of biases over that of weights (Caffe's habit, BDL: 2)."""
     frame: FrameName = "caffe_bgr"
     """As in the base; the field's frame."""
+    norm: Literal["trained"] = "trained"
+    """VGG-16 has no BatchNorm to freeze."""
 
     @classmethod
     def tiny(cls) -> Self:

@@ -13,10 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
-from uda.core.manifest import Manifest, input_digest, read_manifest
+from uda.core.manifest import Manifest, complete_manifest, input_digest, read_manifest
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import RuntimeConfig
@@ -27,7 +29,7 @@ Action = Literal["run", "resume", "skip"]
 class StageConfig(Config):
     """Base of every stage's settings."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of everything random in the stage."""
     runtime: RuntimeConfig = RuntimeConfig()
     """Device, precision, workers."""
@@ -62,6 +64,7 @@ class Stage:
         required: names of inputs that must be given.
         optional: names of inputs that may be given.
         foreign: names of inputs that are folders which no stage made (a data set, somebody's predictions).
+        alone: the first process of a launch does the work, which is not shared; the others wait for it.
         check: looks at settings and inputs before anything runs, raising ConfigError or DataError.
     """
 
@@ -72,6 +75,7 @@ class Stage:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    alone: bool = False
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
 
 
@@ -200,6 +204,11 @@ def execute(
         run.begin(decision.fingerprint, resolved, fresh=decision.action == "run")
     wait_for_processes(config)
     started = time.time()
+    if not is_first_process():
+        if stage.alone:
+            wait_for_processes(config)
+            return complete_manifest(out)
+        run.reread()
     metrics = stage.run(Job(config, dict(inputs), run, console))
     manifest = Manifest(
         stage=stage.name,

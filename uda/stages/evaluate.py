@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import Field
 
+from uda.core.config import Size
 from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.data.label_space import LabelSpace, load_space
@@ -43,7 +44,7 @@ class EvaluateConfig(StageConfig):
 
     label_space: str = "cityscapes19"
     """A shipped label space or a YAML file."""
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     """Height and width that images are resized to for the segmenter; None: as they are."""
     batch: int = Field(default=4, ge=1)
     """Images at once."""
@@ -58,10 +59,7 @@ class EvaluateConfig(StageConfig):
 def _run(job: Job) -> dict[str, Any]:
     config: EvaluateConfig = job.config
     space = load_space(config.label_space)
-    samples = read_samples(job.inputs["target"])
-    unlabelled = [sample.image for sample in samples if sample.label is None]
-    if unlabelled:
-        raise DataError("has no label to score against", unlabelled[0], "give a manifest with labels")
+    samples = read_samples(job.inputs["target"], check_files="segmenter" in job.inputs)
     labels = LabelReader(samples, space)
     matrix = confusion.ConfusionMatrix(len(space.classes))
     pairs = _predicted(job, samples, space) if "segmenter" in job.inputs else _given(job, samples, space)
@@ -72,6 +70,9 @@ def _run(job: Job) -> dict[str, Any]:
             what = f"prediction is {prediction.shape[::-1]}, its label {label.shape[::-1]} (width, height)"
             raise DataError(what, sample.image, "write predictions at the size of the labels")
         matrix.update(prediction, label)
+    if not matrix.counts.any():
+        what = f"no pixel of its labels is a class of {space.name}"
+        raise DataError(what, job.inputs["target"], "give another label_space, or labels of its classes")
     report = summarize(matrix, space)
     job.run.write("report.json", (json.dumps(report, indent=2) + "\n").encode())
     job.run.write("iou.csv", _iou_table(matrix, space).to_csv(index=False).encode())
@@ -83,7 +84,7 @@ def _run(job: Job) -> dict[str, Any]:
 
 
 def _predicted(job: Job, samples: list[Sample], space: LabelSpace) -> Iterator[tuple[Pixels, Sample]]:
-    """Predictions of a segmenter, each at its label's size; every process sees all images."""
+    """Predictions of a segmenter, each at its label's size."""
     config: EvaluateConfig = job.config
     rt = runtime.make_runtime(config.runtime)
     names = list(space.names)
@@ -129,16 +130,14 @@ def summarize(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> dict[str,
     """The scores of a confusion matrix, IoU as fractions and None for a class that occurs nowhere."""
     names = list(space.names)
     iou = [None if np.isnan(value) else float(value) for value in matrix.iou()]
-    subsets = {
-        name: float(matrix.mean_iou([names.index(one) for one in members])) for name, members in space.subsets.items()
-    }
+    subsets = {name: matrix.mean_iou([names.index(one) for one in members]) for name, members in space.subsets.items()}
     return {
         "classes": names,
         "miou": float(matrix.mean_iou()),
         "pixel_accuracy": float(matrix.pixel_accuracy()),
         "class_accuracy": float(matrix.class_accuracy()),
         "iou": dict(zip(names, iou, strict=True)),
-        "subsets": subsets,
+        "subsets": {name: None if np.isnan(value) else float(value) for name, value in subsets.items()},
     }
 
 
@@ -158,6 +157,10 @@ def _iou_table(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> pd.DataF
 def _check(config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     if ("segmenter" in inputs) == ("predictions" in inputs):
         raise ConfigError("needs one of --segmenter DIR and --predictions DIR", "uda evaluate")
+    if inputs["target"].is_file():  # in a pipeline it may be made later
+        unlabelled = [sample.image for sample in read_samples(inputs["target"]) if sample.label is None]
+        if unlabelled:
+            raise DataError("has no label to score against", unlabelled[0], "give a manifest with labels")
 
 
 STAGE = Stage(
@@ -168,5 +171,6 @@ STAGE = Stage(
     required=("target",),
     optional=("segmenter", "predictions"),
     foreign=("predictions",),
+    alone=True,
     check=_check,
 )

@@ -59,4 +59,4 @@ def _run(job: Job) -> dict[str, Any]:
     return {"images": counts}
 
 
-STAGE = Stage(name="minicity", version=1, config=MinicityConfig, run=_run)
+STAGE = Stage(name="minicity", version=1, config=MinicityConfig, run=_run, alone=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from uda.core.config import Config
+from uda.core.config import Config, Size
 from uda.core.console import Console
-from uda.core.errors import DataError
+from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import RuntimeConfig
 from uda.data.label_space import load_space
@@ -35,7 +36,7 @@ _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 class PredictConfig(Config):
     """Settings of `uda predict`."""
 
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     """Height and width that images are resized to; None: the size that the segmenter was trained at."""
     opacity: float = Field(default=0.5, ge=0, le=1)
     """How much of the class colours an overlay shows."""
@@ -59,17 +60,18 @@ def predict_images(
 
     Raises:
         DataError: no image, or one that cannot be decoded.
+        ConfigError: an image lies where results would be written.
     """
     samples = [Sample(path, None, "", path.parent) for path in _files(images)]
-    description = store.describe(segmenter)
-    space = load_space(description["label_space"])
+    names = unique_names(samples)
+    _check_places(samples, names, out)
+    palette = _palette(store.describe(segmenter))
     network = store.load_segmenter(segmenter, expected_classes=None).network
     rt = runtime.make_runtime(config.runtime)
     size = config.size or _trained_size(segmenter)
     data = dataset.SegmentationDataset(
         samples, None, size=size, with_labels=False, interpolation=config.interpolation, cache_mb=0
     )
-    palette, names = space.palette(), unique_names(samples)
     with console.progress("predict", len(samples)) as progress:
         for predicted in inference.predict(network, data, rt, batch=1):
             index = predicted.indices[0]
@@ -81,6 +83,22 @@ def predict_images(
             write_image(out / f"{names[index]}_overlay.png", mixed.round().astype(np.uint8))
             progress.update(progress.done + 1)
             yield out / f"{names[index]}.png"
+
+
+def _check_places(samples: Sequence[Sample], names: Sequence[str], out: Path) -> None:
+    made = {(out / f"{name}{ending}").resolve() for name in names for ending in (".png", "_overlay.png")}
+    for sample in samples:
+        if sample.image.resolve() in made:
+            raise ConfigError("would be written over", sample.image, "choose another --out")
+
+
+def _palette(description: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """RGB by class index; from the label space for segmenters that were kept without their colours."""
+    if "colors" not in description:
+        return load_space(description["label_space"]).palette()
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(description["colors"])] = description["colors"]
+    return table
 
 
 def _files(images: Sequence[Path]) -> list[Path]:

@@ -145,5 +145,12 @@ def _check(config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
 
 
 STAGE = Stage(
-    name="prepare", version=1, config=PrepareConfig, run=_run, required=("root",), foreign=("root",), check=_check
+    name="prepare",
+    version=1,
+    config=PrepareConfig,
+    run=_run,
+    required=("root",),
+    foreign=("root",),
+    alone=True,
+    check=_check,
 )

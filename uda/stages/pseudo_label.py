@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from uda.core import registry
-from uda.core.config import PseudoLabelConfig
+from uda.core.config import PseudoLabelConfig, Size
 from uda.core.lazy import lazy_import
 from uda.data.label_space import load_space
 from uda.data.read import Interpolation, encode_png
@@ -40,7 +40,7 @@ class PseudoLabelStageConfig(StageConfig):
     """A shipped label space or a YAML file."""
     strategy: PseudoLabelConfig
     """The strategy, by name, with its settings."""
-    size: tuple[int, int]
+    size: Size
     """Height and width that images are resized to and labels are written at."""
     batch: int = Field(default=4, ge=1)
     """Images at once."""
@@ -54,7 +54,7 @@ def _run(job: Job) -> dict[str, Any]:
     names = list(space.names)
     rt = runtime.make_runtime(config.runtime)
     network = store.load_segmenter(job.inputs["segmenter"], expected_classes=names).network
-    samples = read_samples(job.inputs["target"])
+    samples = read_samples(job.inputs["target"], check_files=True)
     data = dataset.SegmentationDataset(
         samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
     )

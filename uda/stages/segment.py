@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from uda.core import registry
-from uda.core.config import AdversaryConfig, Config, SegmenterConfig
-from uda.core.errors import ConfigError
+from uda.core.config import AdversaryConfig, Config, SegmenterConfig, Size, merged_over
+from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig, OptimizerConfig, ScheduleConfig
 from uda.data.augment_config import AugmentConfig
 from uda.data.label_space import load_space
 from uda.data.read import Interpolation
-from uda.data.samples import read_samples
+from uda.data.samples import Sample, read_samples
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class SegmentConfig(StageConfig):
     """The network, by name, with its settings."""
     adversary: AdversaryConfig | None = None
     """Output-space adversary; None trains without. It needs `--target`."""
-    size: tuple[int, int]
+    size: Size
     """Height and width that source images are resized to, in pixels."""
-    target_size: tuple[int, int] | None = None
+    target_size: Size | None = None
     """The same for target images; None: as the source."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of both domains."""
@@ -82,6 +83,12 @@ class SegmentConfig(StageConfig):
     joint_batch: bool = False
     """Run source and target images through the network together, so that BatchNorm sees both domains at once."""
 
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _keep_defaults(cls, given: Any) -> Any:
+        """Lay what is given over the recipe's optimiser, so that setting a rate keeps its momentum and decay."""
+        return merged_over(cls.model_fields["optimizer"].get_default(), given)
+
 
 def _run(job: Job) -> dict[str, Any]:
     config: SegmentConfig = job.config
@@ -90,18 +97,20 @@ def _run(job: Job) -> dict[str, Any]:
     task = task_module.SegmentTask(config, len(space.classes))
     if (init := job.inputs.get("init")) is not None:
         job.console.say(f"segment: {store.initialize(task.network, init)}")
-    source = _domain(config, space, job.inputs["source"], config.size, number=0, with_labels=True)
+    source = _domain(
+        config, space, read_samples(job.inputs["source"], check_files=True), config.size, number=0, with_labels=True
+    )
     target = None
-    if (path := job.inputs.get("pseudo") or job.inputs.get("target")) is not None:
-        # The labels of --target stay closed; those of --pseudo are predictions.
+    if samples := target_samples(job.inputs):
         size = config.target_size or config.size
-        target = _domain(config, space, path, size, number=1, with_labels="pseudo" in job.inputs)
+        target = _domain(config, space, samples, size, number=1, with_labels="pseudo" in job.inputs)
     plan = segment_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
     metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
     if is_first_process():
         names = list(space.names)
-        store.save_segmenter(job.run.path("model.json").parent, task.segmenter, names, config.label_space)
+        colors = [entry.color for entry in space.classes]
+        store.save_segmenter(job.run.path("model.json").parent, task.segmenter, names, config.label_space, colors)
         for name in ("segmenter.safetensors", "model.json"):
             job.run.add(name)
     return metrics
@@ -120,16 +129,52 @@ def segment_plan(config: SegmentConfig, task: task_module.SegmentTask) -> loop.P
     )
 
 
+def target_samples(inputs: Mapping[str, Path]) -> list[Sample]:
+    """The images of `--pseudo`, and after them those of `--target` that have no pseudo-label, without their labels."""
+    pseudo = read_samples(inputs["pseudo"], check_files=True) if "pseudo" in inputs else []
+    target = read_samples(inputs["target"], check_files=True) if "target" in inputs else []
+    if not pseudo:
+        return target
+    known = {sample.image for sample in pseudo}
+    # The labels of --target stay closed; those of --pseudo are predictions.
+    first = pseudo[0]
+    return pseudo + [
+        replace(sample, label=None, dataset=first.dataset, spec_base=first.spec_base)
+        for sample in target
+        if sample.image not in known
+    ]
+
+
 def _domain(
-    config: SegmentConfig, space: Any, manifest: Path, size: tuple[int, int], *, number: int, with_labels: bool
+    config: SegmentConfig,
+    space: Any,
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    *,
+    number: int,
+    with_labels: bool,
 ) -> stream.Domain:
     data = dataset.SegmentationDataset(
-        read_samples(manifest), space, size=size, with_labels=with_labels, interpolation=config.interpolation
+        samples, space, size=size, with_labels=with_labels, interpolation=config.interpolation
     )
     return stream.make_domain(data, config.augment, seed=config.seed, number=number)
 
 
+def _check_labels(inputs: Mapping[str, Path]) -> None:
+    """Refuse a source image without a label, and pseudo-labels that are none."""
+    if inputs["source"].is_file():  # in a pipeline it may be made later
+        bare = [s for s in read_samples(inputs["source"]) if s.label is None or not s.label.is_file()]
+        if bare:
+            why = "" if bare[0].label is None else f" ({bare[0].label} is not there)"
+            what = f"{len(bare)} images have no label to learn from, first {bare[0].image}{why}"
+            raise DataError(what, inputs["source"], "leave them out, or give a manifest with labels")
+    pseudo = inputs.get("pseudo")
+    if pseudo is not None and pseudo.is_file() and all(sample.label is None for sample in read_samples(pseudo)):
+        raise DataError("has no label", pseudo, "write labels with `uda pseudo-label`, or give it as --target")
+
+
 def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
+    _check_labels(inputs)
     has_target = "target" in inputs or "pseudo" in inputs
     if config.adversary is not None and not has_target:
         mend = "give --target, or set adversary to null"
@@ -137,7 +182,14 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
     if "target" in inputs and "pseudo" not in inputs and config.adversary is None:
         mend = "name an adversary, give --pseudo, or leave --target out"
         raise ConfigError("target images without labels teach nothing here", "segment", mend)
-    multiple = registry.load("segmenters", config.segmenter.name).size_multiple
+    method = registry.load("segmenters", config.segmenter.name)
+    heads, multiple = method.heads(config.segmenter), method.size_multiple
+    for level in config.adversary.levels if config.adversary is not None else ():  # type: ignore[attr-defined]  # base's
+        if level not in heads:
+            mend = "set segmenter.multi_level to true, or levels to [main]"
+            raise ConfigError(
+                f"the segmenter has no head '{level}' (it has {', '.join(heads)})", "adversary.levels", mend
+            )
     check_divisible("size", config.size, multiple, f"segmenter {config.segmenter.name}")
     if config.target_size is not None:
         check_divisible("target_size", config.target_size, multiple, f"segmenter {config.segmenter.name}")

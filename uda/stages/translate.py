@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from uda.core import registry
-from uda.core.config import TranslatorConfig
+from uda.core.config import Size, TranslatorConfig
 from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig
@@ -38,6 +38,10 @@ else:
     task_module = lazy_import("uda.stages._translate_task")
 
 
+_FITTED = "fit.json"
+"""Last means of the fit's terms; written when the fit is over."""
+
+
 class TranslateConfig(StageConfig):
     """Settings of `uda translate`."""
 
@@ -45,9 +49,9 @@ class TranslateConfig(StageConfig):
     """A shipped label space or a YAML file."""
     translator: TranslatorConfig
     """The translator, by name, with its settings."""
-    size: tuple[int, int]
+    size: Size
     """Height and width that images are resized to for fitting."""
-    render_size: tuple[int, int] | None = None
+    render_size: Size | None = None
     """Height and width that images are rendered at; None: as for fitting."""
     augment: AugmentConfig = AugmentConfig()
     """Geometry (crop, flip, scale) of the images it is fitted on; colours are left alone: they are the task."""
@@ -79,9 +83,9 @@ def _run(job: Job) -> dict[str, Any]:
         for one in task.networks.values():
             rt.place(one)
     elif task.groups():
-        metrics = _fit(job, task, space, rt)
-    source = read_samples(job.inputs["source"])
-    target = read_samples(job.inputs["target"])
+        metrics = _fit_once(job, task, space, rt)
+    source = read_samples(job.inputs["source"], check_files=True)
+    target = read_samples(job.inputs["target"], check_files=True)
     renderer = rendering.Renderer(job, task.translator, space, rt)
     renderer.render(source, target, direction="source_to_target")
     if config.render_target:
@@ -91,18 +95,41 @@ def _run(job: Job) -> dict[str, Any]:
         job.run.reread()
         renderer.write_samples(source, target)
         renderer.write_grid(source, target, guide)
-        task_module.save_translator(task.translator, job.run.path("model.json").parent)
-        for name in ("translator.safetensors", "model.json"):
-            job.run.add(name)
+        if not job.run.has(_FITTED):
+            _save(job, task)
     return metrics
+
+
+def _fit_once(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime.Runtime) -> dict[str, Any]:
+    """Fit, and keep what came out before rendering, so that all images are rendered by the same weights.
+
+    A run that is interrupted while rendering would else fit its last minutes again, on a GPU with another outcome.
+    """
+    if job.run.has(_FITTED):
+        task_module.load_translator(task.translator, job.run.partial)
+        for one in task.networks.values():
+            rt.place(one)
+        kept: dict[str, Any] = json.loads(job.run.path(_FITTED).read_text())
+        return kept
+    metrics = _fit(job, task, space, rt)
+    if is_first_process():
+        _save(job, task)
+        job.run.write(_FITTED, (json.dumps(metrics, indent=2) + "\n").encode())
+    return metrics
+
+
+def _save(job: Job, task: task_module.TranslateTask) -> None:
+    task_module.save_translator(task.translator, job.run.path("model.json").parent)
+    for name in ("translator.safetensors", "model.json"):
+        job.run.add(name)
 
 
 def _fit(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime.Runtime) -> dict[str, Any]:
     config: TranslateConfig = job.config
     maps = job.inputs.get("pairs") or job.inputs.get("pseudo")
-    source = _domain(config, space, read_samples(job.inputs["source"]), number=0, with_labels=True)
+    source = _domain(config, space, read_samples(job.inputs["source"], check_files=True), number=0, with_labels=True)
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
-    target_samples = read_samples(maps or job.inputs["target"])
+    target_samples = read_samples(maps or job.inputs["target"], check_files=True)
     target = _domain(config, space, target_samples, number=1, with_labels=maps is not None)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -42,6 +43,17 @@ def prepare(config: Any, classes: int, guide_config: Any, runtime: Runtime) -> t
     translating = TranslateTask(config, classes, guide)
     plan = translate_plan(config, translating)
     return translating, replace(plan, images=_STEPS * plan.batch), size
+
+
+def rendering_seconds(task: Trainable, batch: Batch, runtime: Runtime) -> float:
+    """Seconds an image of a translator that is not fitted; 0 for what is no translator."""
+    if not isinstance(task, TranslateTask):
+        return 0.0
+    placed, generator = batch.to(runtime.device), torch.Generator(runtime.device).manual_seed(0)
+    started = time.monotonic()
+    with torch.inference_mode(), runtime.autocast():
+        made = task.translator.translate(placed, generator=generator)
+    return (time.monotonic() - started) / len(made.images_BCHW)
 
 
 def random_batches(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from uda.core.config import Config, MethodConfig
+from uda.core.config import MethodConfig, merged_over
 from uda.core.training import OptimizerConfig, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -47,19 +47,6 @@ class Translation:
 
     images_BCHW: Tensor
     labels_BHW: Tensor | None = None
-
-
-def merged_over(default: Any, given: Any) -> Any:
-    """A given (partial) mapping laid over a default setting or mapping of settings; anything else as it is.
-
-    Where `name` differs the default's other keys belong to something else and are dropped.
-    """
-    base = default.model_dump() if isinstance(default, Config) else default
-    if not isinstance(given, Mapping) or not isinstance(base, Mapping):
-        return given
-    if "name" in base and given.get("name", base["name"]) != base["name"]:
-        return given
-    return {**base, **{key: merged_over(base.get(key), value) for key, value in given.items()}}
 
 
 class TranslatorConfigBase(MethodConfig):

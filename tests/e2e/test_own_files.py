@@ -1,0 +1,238 @@
+"""A user's own files through the command line: what lies elsewhere, is incomplete, or must not be lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.e2e.conftest import SEGMENT, Trail, call, must
+from uda.core.manifest import read_manifest
+from uda.core.training import OptimizerConfig
+from uda.data.samples import read_samples
+from uda.engine import loop
+from uda.stages._render import Renderer
+from uda.stages.segment import SegmentConfig, target_samples
+
+SPACE = "name: pets\nclasses: [{name: cat, color: [255, 0, 0]}, {name: dog, color: [0, 255, 0]}]\n"
+SPEC = """\
+name: pets
+images: "{split}/{id}.png"
+labels: "{split}_labels/{id}.png"
+splits: ["01"]
+values: {cat: [0], dog: [1]}
+void: [2]
+"""
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A folder with one's own data set, its spec and its label space."""
+    folder = tmp_path / "pets"
+    rng = np.random.default_rng(0)
+    for name, shape, high in (("01", (64, 96, 3), 256), ("01_labels", (64, 96), 2)):
+        (folder / name).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(rng.integers(0, high, shape, dtype=np.uint8)).save(folder / name / f"{number}.png")
+    (folder / "space.yaml").write_text(SPACE)
+    (folder / "spec.yaml").write_text(SPEC)
+    return folder
+
+
+def test_a_split_may_be_called_by_a_number(pets: Path) -> None:
+    must("prepare", pets / "spec.yaml", pets, "--split", "01", "--out", pets / "pets.csv")
+    assert len(read_samples(pets / "pets.csv", check_files=True)) == 2
+
+
+def test_a_segmenter_predicts_wherever_one_stands(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pets)
+    must("prepare", "spec.yaml", ".", "--split", "01", "--out", "pets.csv")
+    own = ("--set", "label_space=space.yaml", "--set", "adversary=null", "--source", "pets.csv")
+    must("segment", *SEGMENT, *own, "--out", "segmenter")
+    monkeypatch.chdir(tmp_path)
+    (pets / "space.yaml").unlink()
+    must("predict", "--segmenter", "pets/segmenter", "pets/01/0.png", "--set", "opacity=1", "--out", "out")
+    with Image.open("out/0.png") as labels, Image.open("out/0_overlay.png") as overlay:
+        assert np.array_equal(np.array([[255, 0, 0], [0, 255, 0]])[np.asarray(labels)], np.asarray(overlay))
+
+
+def test_predicting_never_writes_over_its_images(trail: Trail, tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    shutil.copy(read_samples(trail.csv("val"))[0].image, image)
+    before = image.read_bytes()
+    answer = call("predict", "--segmenter", trail.first, tmp_path, "--out", tmp_path)
+    assert (answer.code, answer.err) == (2, f"error: {image}: would be written over; choose another --out\n")
+    assert image.read_bytes() == before
+
+
+def test_predict_takes_no_option_that_it_would_ignore(trail: Trail, tmp_path: Path) -> None:
+    for option in ("--tiny", "--dry-run", "--json", "--force"):
+        assert "No such option" in call("predict", "--segmenter", trail.first, tmp_path, option, "--out", "x").err
+
+
+def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
+    image = read_samples(trail.csv("val"))[0].image
+    (tmp_path / "notes.txt").write_text("mine")
+    answer = call("predict", "--segmenter", trail.first, image, "--out", tmp_path / "notes.txt")
+    assert answer.code == 2
+    assert "notes.txt: is a file, not a folder; choose another --out" in answer.err.splitlines()[-1]
+
+
+def test_a_plan_can_be_read_by_programs(tmp_path: Path) -> None:
+    rows = json.loads(must("plan", "--tiny", "--json", "--out", tmp_path / "run").out)
+    assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
+
+
+@pytest.mark.parametrize(("given", "said"), [("source", "1 images have no label"), ("pseudo", "has no label")])
+def test_learning_from_images_without_labels_is_refused(city: Trail, tmp_path: Path, given: str, said: str) -> None:
+    table = pd.read_csv(city.csv("source"))
+    table["image"] = [str(city.root / name) for name in table["image"]]
+    table["label"] = [str(city.root / name) for name in table["label"]]
+    table.loc[[2] if given == "source" else list(table.index), "label"] = ""
+    table.to_csv(tmp_path / "bare.csv", index=False)
+    inputs = {"source": city.csv("source"), "pseudo": city.csv("train"), given: tmp_path / "bare.csv"}
+    options = [part for name, path in inputs.items() for part in (f"--{name}", path)]
+    answer = call("segment", *SEGMENT, *options, "--out", tmp_path / "out")
+    assert answer.code == 3
+    assert f"error: {tmp_path / 'bare.csv'}: {said}" in answer.err
+    assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("image", "1 of 10 images are missing, first "), ("label", "1 images have no label to learn from")],
+)
+def test_a_file_that_is_gone_is_told_before_hours_of_training(
+    city: Trail, tmp_path: Path, column: str, said: str
+) -> None:
+    table = pd.read_csv(city.csv("source"))
+    for name in ("image", "label"):
+        table[name] = [str(city.root / one) for one in table[name]]
+    table.loc[7, column] = str(tmp_path / "gone.png")
+    table.to_csv(tmp_path / "source.csv", index=False)
+    answer = call(
+        "segment", *SEGMENT, "--set", "adversary=null", "--set", "fit={images: 1, batch: 1}", "--source",
+        tmp_path / "source.csv", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert answer.code == 3
+    assert said in answer.err and "gone.png" in answer.err
+
+
+def test_target_images_without_a_pseudo_label_are_seen_too(trail: Trail, tmp_path: Path) -> None:
+    pseudo = pd.read_csv(trail.pseudo / "samples.csv").head(3)
+    for column in ("image", "label", "dataset"):
+        pseudo[column] = [str((trail.pseudo / name).resolve()) for name in pseudo[column]]
+    pseudo.to_csv(tmp_path / "pseudo.csv", index=False)
+    target = read_samples(trail.csv("train"))
+    made = target_samples({"pseudo": tmp_path / "pseudo.csv", "target": trail.csv("train")})
+    assert sorted(one.image for one in made) == sorted(one.image for one in target)
+    assert [one.label is None for one in made] == [False] * 3 + [True] * (len(target) - 3)
+    assert {one.dataset for one in made} == {made[0].dataset}  # no spec of the target's labels is read
+    assert target_samples({"target": trail.csv("train")}) == target
+
+
+def test_labels_without_a_class_score_nothing(trail: Trail, tmp_path: Path) -> None:
+    image = read_samples(trail.csv("val"))[0].image
+    with Image.open(image) as opened:
+        Image.fromarray(np.zeros((opened.height, opened.width), np.uint8)).save(tmp_path / "void.png")
+    (tmp_path / "void.csv").write_text(f"image,label,dataset\n{image},void.png,cityscapes\n")
+    answer = call(
+        "evaluate", "--config", "evaluate/minicity", "--tiny", "--segmenter", trail.first, "--target",
+        tmp_path / "void.csv", "--out", tmp_path / "score",
+    )  # fmt: skip
+    assert answer.code == 3
+    assert "void.csv: no pixel of its labels is a class of cityscapes19" in answer.err
+
+
+def test_a_subset_that_does_not_occur_has_no_mean(trail: Trail, tmp_path: Path) -> None:
+    image = read_samples(trail.csv("val"))[0].image
+    with Image.open(image) as opened:
+        sky = np.zeros((opened.height, opened.width), np.uint8)
+    Image.fromarray(sky).save(tmp_path / "sky.png")
+    Image.fromarray(sky).save(tmp_path / f"{image.stem}.png")
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE.replace("pets", "two").replace("cat", "sky").replace("dog", "car") + "subsets: {1: [car]}\n")
+    (tmp_path / "spec.yaml").write_text("name: s\nimages: i/{id}.png\nlabels: l/{id}.png\nvalues: {sky: [0]}\n")
+    (tmp_path / "sky.csv").write_text(f"image,label,dataset\n{image},sky.png,spec.yaml\n")
+    must(
+        "evaluate", "--set", f"label_space={space}", "--predictions", tmp_path, "--target", tmp_path / "sky.csv",
+        "--out", tmp_path / "score",
+    )  # fmt: skip
+
+    def refuse(name: str) -> Any:
+        raise AssertionError(f"{name} is no JSON")
+
+    report = json.loads((tmp_path / "score/report.json").read_text(), parse_constant=refuse)
+    assert (report["miou"], report["subsets"]) == (1.0, {"1": None})
+
+
+def test_rendering_that_was_interrupted_goes_on_without_fitting_again(
+    trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (
+        "translate", "--config", "translate/minicity", "--tiny", "--source", trail.csv("source"), "--target",
+        trail.csv("train"), "--guide", trail.first, "--set", "render_target=true", "--out", tmp_path / "out",
+    )  # fmt: skip
+    render = Renderer.render
+
+    def half(self: Renderer, samples: Any, others: Any, *, direction: Any) -> None:
+        if direction == "target_to_source":
+            raise KeyboardInterrupt
+        render(self, samples, others, direction=direction)
+
+    def fit(*_: object) -> dict[str, float]:
+        raise AssertionError("fitted again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Renderer, "render", half)
+        assert call(*command).code == 130
+    monkeypatch.setattr(loop, "fit", fit)
+    must(*command)
+    whole, pieces = read_manifest(trail.translated), read_manifest(tmp_path / "out")
+    assert whole is not None and pieces is not None
+    assert set(pieces.metrics) == set(whole.metrics)
+    for name in ("images", "target_images"):
+        for file in sorted((trail.translated / name).iterdir()):
+            assert file.read_bytes() == (tmp_path / "out" / name / file.name).read_bytes()
+
+
+def test_what_a_late_step_cannot_use_is_told_before_the_first_one_runs(city: Trail, tmp_path: Path) -> None:
+    bare = pd.read_csv(city.csv("val"))
+    bare["image"], bare["label"] = [str(city.root / name) for name in bare["image"]], ""
+    bare.to_csv(tmp_path / "bare.csv", index=False)
+    own = ("--source", city.csv("source"), "--target", city.csv("train"))
+    answer = call("iterate", "--tiny", *own, "--val", tmp_path / "bare.csv", "--out", tmp_path / "run")
+    assert answer.code == 3
+    assert "has no label to score against; give a manifest with labels" in answer.err
+    levels = ("--set", "adversary.levels=[main, aux]")
+    answer = call("segment", *SEGMENT, *own, *levels, "--dry-run", "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "adversary.levels: the segmenter has no head 'aux' (it has main)" in answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_each_head_of_a_multi_level_segmenter_may_have_an_adversary(city: Trail, tmp_path: Path) -> None:
+    must(
+        "segment", "--tiny", "--source", city.csv("source"), "--target", city.csv("train"), "--set",
+        "segmenter.multi_level=true", "--set", "adversary.levels=[main, aux]", "--out", tmp_path / "out",
+    )  # fmt: skip
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert {"segmentation_aux", "adversarial_aux", "discriminator_aux"} <= set(manifest.metrics)
+
+
+def test_an_optimiser_that_is_given_in_part_keeps_the_rest_of_its_recipe() -> None:
+    adversary = {"name": "output_space", "optimizer": {"lr": 3e-4}}
+    made = {"segmenter": "deeplabv2", "size": [64, 64], "adversary": adversary, "optimizer": {"lr": 1e-3}}
+    config = SegmentConfig.model_validate(made)
+    assert config.optimizer == OptimizerConfig(name="sgd", lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    assert config.adversary is not None
+    assert config.adversary.model_dump()["optimizer"] == OptimizerConfig(lr=3e-4, betas=(0.9, 0.99)).model_dump()
+    other = SegmentConfig.model_validate({**made, "optimizer": {"name": "adam", "lr": 1e-5}})
+    assert other.optimizer == OptimizerConfig(name="adam", lr=1e-5)  # another optimiser has no decay of SGD's
