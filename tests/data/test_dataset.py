@@ -53,14 +53,6 @@ def test_without_labels_no_label_file_and_no_spec_is_opened(samples):
         SegmentationDataset(samples, None, size=(6, 10))
 
 
-def test_for_evaluation_the_label_stays_at_full_size(samples):
-    data = SegmentationDataset(
-        [*samples, replace(samples[0], label=None)], load_space("cityscapes19"), size=(6, 10), full_labels=True
-    )
-    assert data[0]["image"].shape == (3, 6, 10) and data[0]["label"].shape == fakes.SIZE
-    assert data[3]["label"].shape == fakes.SIZE and (data[3]["label"] == 255).all()
-
-
 def test_own_size_is_kept_and_a_label_of_another_size_follows_the_image(samples):
     fakes.save_palette(samples[0].label, fakes.blocks((24, 40), (7, 11), 0))
     data = SegmentationDataset(samples, load_space("cityscapes19"), size=None)

@@ -149,6 +149,16 @@ def test_other_translators_go_through_the_same_command(city: Trail, tmp_path: Pa
     assert len(pd.read_csv(tmp_path / translator / "samples.csv")) == 10
 
 
+def test_translate_says_before_it_starts_what_its_inputs_lack(city: Trail, trail: Trail, tmp_path: Path) -> None:
+    given = ("--tiny", "--source", city.csv("source"), "--target", city.csv("train"), "--out", tmp_path / "out")
+    unguided = call("translate", "--config", "translate/minicity", *given)
+    assert unguided.code == 2 and "needs a segmenter as guide" in unguided.err and "give --guide" in unguided.err
+    pseudo = ("--pseudo", trail.pseudo / "samples.csv")
+    paired = call("translate", "--config", "translate/munit", *given, *pseudo)
+    assert paired.code == 2 and "munit learns from no pairs" in paired.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_segmenter_learns_from_two_manifests_in_true_formats(city: Trail, tmp_path: Path) -> None:
     must(
         "segment", "--config", "segment/fcn8s", "--tiny", "--source", city.csv("synthia"), "--target",

@@ -24,6 +24,8 @@ SIZE = (4, 6)
 class Images:
     """Random 8-bit images and labels that stand for a data set on disk."""
 
+    labelled = True
+
     def __init__(self, count: int, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
         self._images = torch.randint(256, (count, 3, *SIZE), generator=generator, dtype=torch.uint8)

@@ -59,16 +59,6 @@ def test_labels_outside_the_classes_count_nowhere_in_any_integer_type() -> None:
         assert matrix.counts.tolist() == [[1, 0, 3], [0, 0, 0]]
 
 
-def test_merging_is_counting_together() -> None:
-    one, other = _matrix([0, 1], [0, 0], 2), _matrix([1, 255], [1, 1], 2)
-    one.merge(other)
-    assert one.counts.tolist() == _matrix([0, 1, 1, 255], [0, 0, 1, 1], 2).counts.tolist()
-    assert ConfusionMatrix.from_counts(one.counts).iou().tolist() == one.iou().tolist()
-    assert ConfusionMatrix.from_counts(one.array).counts[:, 2].tolist() == [0, 0]
-    with pytest.raises(DataError, match=r"shape \(2, 4\)"):
-        ConfusionMatrix.from_counts(np.zeros((2, 4), np.int64))
-
-
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match=r"\(4, 3\) does not fit its label \(3, 4\)"):
         ConfusionMatrix(2).update(np.zeros((4, 3), np.uint8), np.zeros((3, 4), np.uint8))

@@ -234,3 +234,12 @@ def test_a_segmenter_loads_where_its_first_weights_are_gone(tmp_path: Path) -> N
     save_segmenter(tmp_path, DeepLabV2(config, 2), ("road", "car"), "own")
     (tmp_path / "init.safetensors").unlink()
     assert load_segmenter(tmp_path, expected_classes=("road", "car")).config.encoder == "tu-test_resnet"
+
+
+def test_going_on_from_a_segmenter_of_other_classes_is_refused_though_the_heads_fit(tmp_path: Path) -> None:
+    save_segmenter(tmp_path, DeepLabV2(DeepLabV2Config.tiny(), 2), ("road", "car"), "own")
+    fresh = DeepLabV2(DeepLabV2Config.tiny(), 2)
+    with pytest.raises(ConfigError, match=r"number 1 is 'car', here 'bus'.*to take what fits"):
+        initialize(fresh.network, tmp_path, expected_classes=("road", "bus"))
+    assert not initialize(fresh.network, tmp_path / "segmenter.safetensors").skipped
+    assert not initialize(fresh.network, tmp_path, expected_classes=("road", "car")).skipped

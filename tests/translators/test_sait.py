@@ -53,12 +53,12 @@ def context() -> Context:
 def test_it_needs_a_guide_where_it_uses_one(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"--guide.*guidance false.*symmetric_ce 0"):
         make(None, **settings)
-    assert make(_Counting(), **settings).requires_guide
+    assert Sait.requires_guide(make(_Counting(), **settings).config)
 
 
 def test_without_both_it_needs_none() -> None:
     translator = make(None, guidance=False, weights=SaitWeights(symmetric_ce=0))
-    assert not translator.requires_guide
+    assert not Sait.requires_guide(translator.config)
     terms = translator.losses("generator", make_batch(), context())
     assert set(terms) == {"gan", "reconstruction", "image_cycle", "latent_cycle"}
     assert not any(name.startswith("spade") for name in translator.networks)

@@ -89,20 +89,11 @@ class RunDirectory:
         file = self.partial / name
         return self._keep(Receipt(name, file.stat().st_size, file_digest(file)))
 
-    def keep(self, receipts: list[Receipt]) -> None:
-        """Keep receipts that other processes brought."""
-        for receipt in receipts:
-            self._keep(receipt)
-
     def has(self, name: str) -> bool:
         """Whether an interrupted run already wrote this output whole."""
         receipt = self._receipts.get(name)
         file = self.partial / name
         return receipt is not None and file.is_file() and file.stat().st_size == receipt.size
-
-    def receipt(self, name: str) -> Receipt:
-        """The receipt of an output that `has` said is there."""
-        return self._receipts[name]
 
     def log(self, **fields: Any) -> None:
         """Append one line to `log.jsonl`."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from uda.data.label_space import IGNORE, LabelSpace
-from uda.data.read import Interpolation, LabelReader, read_image, read_size, resize_image, resize_label
+from uda.data.read import Interpolation, LabelReader, read_image, resize_image, resize_label
 from uda.data.samples import Sample
 
 Pixels = NDArray[np.uint8]
@@ -36,8 +36,6 @@ class SegmentationDataset(Dataset[Item]):
             do; None keeps each image's own size.
         with_labels: False opens no label file and reads no dataset spec: every label is 255 throughout.
         interpolation: of images; labels are resized by nearest neighbour.
-        full_labels: leave labels at their own size, as evaluation wants them (then load one sample a batch, or
-            collate them as a list).
         cache_mb: resized arrays are kept up to so many MB (10^6 bytes), in each process that reads; 0 keeps none.
     """
 
@@ -49,13 +47,13 @@ class SegmentationDataset(Dataset[Item]):
         size: tuple[int, int] | None,
         with_labels: bool = True,
         interpolation: Interpolation = "bicubic",
-        full_labels: bool = False,
         cache_mb: float = 1024,
     ) -> None:
         if with_labels and space is None:
             raise ValueError("a label space is needed to read labels")
         self.samples = tuple(samples)
-        self.size, self.interpolation, self.full_labels = size, interpolation, full_labels
+        self.size, self.interpolation = size, interpolation
+        self.labelled = with_labels
         self._labels = LabelReader(self.samples, space) if with_labels and space is not None else None
         self._cache: dict[int, tuple[Pixels, Pixels]] = {}
         self._room = self._all_room = int(cache_mb * 1e6)
@@ -98,8 +96,7 @@ class SegmentationDataset(Dataset[Item]):
             image = resize_image(image, self.size, self.interpolation)
         label = self._labels.read(sample) if self._labels is not None else None
         if label is None:
-            shape = read_size(sample.image) if self.full_labels else image.shape[:2]
-            label = np.full(shape, IGNORE, np.uint8)
-        elif not self.full_labels:
+            label = np.full(image.shape[:2], IGNORE, np.uint8)
+        else:
             label = resize_label(label, (image.shape[0], image.shape[1]))
         return image, label

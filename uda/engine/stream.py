@@ -79,7 +79,10 @@ class _Positions(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         item: Item = {}
         for name, domain in self._domains.items():
-            item[f"{name}_images"], item[f"{name}_labels"] = domain.item(position)
+            image, label = domain.item(position)
+            item[f"{name}_images"] = image
+            if domain.data.labelled:
+                item[f"{name}_labels"] = label
         return item
 
 
@@ -110,7 +113,7 @@ def batches(
 
     Args:
         source: labelled domain.
-        target: unlabelled domain (its labels are pseudo-labels, or 255 throughout).
+        target: unlabelled domain; a batch has labels of it (pseudo-labels) where the data set was opened with labels.
         total: images of one domain to be seen in all.
         batch: images of one domain in a step, over all processes.
         runtime: this process's rank, and the number of reading processes.

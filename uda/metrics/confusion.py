@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +25,6 @@ class ConfusionMatrix:
 
     def __init__(self, num_classes: int) -> None:
         self.counts: NDArray[np.int64] = np.zeros((num_classes, num_classes + 1), np.int64)
-
-    @classmethod
-    def from_counts(cls, counts: NDArray[Any]) -> Self:
-        """The matrix of an array that `counts` gave (N, N + 1), or of one without the column of misses (N, N)."""
-        classes = len(counts)
-        if counts.shape not in ((classes, classes), (classes, classes + 1)):
-            raise DataError(
-                f"counts of shape {counts.shape} are no confusion matrix", None, "give (N, N) or (N, N + 1)"
-            )
-        made = cls(classes)
-        made.counts[:, : counts.shape[1]] = counts
-        return made
 
     @property
     def num_classes(self) -> int:
@@ -64,10 +52,6 @@ class ConfusionMatrix:
         pairs = _bounded(label_HW, classes) * (classes + 1) + _bounded(prediction_HW, classes)
         counts = np.bincount(pairs.ravel(), minlength=(classes + 1) ** 2).reshape(classes + 1, classes + 1)
         self.counts += counts[:classes]
-
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Add the pixels that another matrix counted."""
-        self.counts += other.counts
 
     def iou(self) -> Scores:
         """Intersection over union of each class, (N,) in [0, 1]; NaN where neither labels nor predictions have it."""

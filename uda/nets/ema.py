@@ -13,11 +13,6 @@ def averaged_copy(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).requires_grad_(False)
 
 
-def decay_of(half_life_images: float, images: int) -> float:
-    """The decay of one step of `images` images after which a weight has faded to half in `half_life_images`."""
-    return float(0.5 ** (images / half_life_images))
-
-
 def ramped(decay: float, step: int) -> float:
     """The decay at `step` (from 0): a plain mean of all weights so far until that window is the longer one.
 

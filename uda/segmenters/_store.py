@@ -105,12 +105,14 @@ def load_segmenter(directory: Path, *, expected_classes: Sequence[str] | None) -
     return segmenter
 
 
-def initialize(network: SegmenterNetwork, path: Path) -> Loaded:
+def initialize(network: SegmenterNetwork, path: Path, *, expected_classes: Sequence[str] | None = None) -> Loaded:
     """Fill a network from other people's weights, or from a segmenter of this library; see `uda.nets.pretrained`.
 
     Args:
         network: changed in place, heads too where they fit.
         path: a .safetensors, .pth or .pt file, or the directory of a segmenter.
+        expected_classes: class names in index order that a segmenter's directory must have been trained for; weights
+            in a file of their own name no classes, so of those the heads are taken where their shapes fit.
 
     Returns:
         What was loaded, skipped and missing; as text, one line for people.
@@ -119,7 +121,13 @@ def initialize(network: SegmenterNetwork, path: Path) -> Loaded:
         ConfigError: the weights are those of another network.
         DataError: the file is missing or cannot be read.
     """
-    return pretrained.load_weights(network, path / WEIGHTS if path.is_dir() else path)
+    if not path.is_dir():
+        return pretrained.load_weights(network, path)
+    classes = list(describe(path)["classes"])
+    if expected_classes is not None and classes != list(expected_classes):
+        mend = f"use the label space it has, or give its {WEIGHTS} to take what fits"
+        raise ConfigError(_difference(classes, list(expected_classes)), path, mend)
+    return pretrained.load_weights(network, path / WEIGHTS)
 
 
 def _build(config: dict[str, Any], num_classes: int, file: Path) -> AbstractSegmenter:

@@ -130,7 +130,7 @@ def summarize(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> dict[str,
     """The scores of a confusion matrix, IoU as fractions and None for a class that occurs nowhere."""
     names = list(space.names)
     iou = [None if np.isnan(value) else float(value) for value in matrix.iou()]
-    subsets = {name: matrix.mean_iou([names.index(one) for one in members]) for name, members in space.subsets.items()}
+    subsets = {name: matrix.mean_iou(space.subset_indices(name)) for name in space.subsets}
     return {
         "classes": names,
         "miou": float(matrix.mean_iou()),

@@ -96,7 +96,7 @@ def _run(job: Job) -> dict[str, Any]:
     rt = runtime.make_runtime(config.runtime)
     task = task_module.SegmentTask(config, len(space.classes))
     if (init := job.inputs.get("init")) is not None:
-        job.console.say(f"segment: {store.initialize(task.network, init)}")
+        job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
     source = _domain(
         config, space, read_samples(job.inputs["source"], check_files=True), config.size, number=0, with_labels=True
     )

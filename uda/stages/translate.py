@@ -167,6 +167,11 @@ def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
         check_divisible(key, size or config.size, method.size_multiple, f"translator {config.translator.name}")
     if config.render_target and "target_to_source" not in method.directions:
         raise ConfigError(f"{config.translator.name} renders one way only", "render_target", "set it to false")
+    if method.requires_guide(config.translator) and "guide" not in inputs:
+        mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
+        raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
+    if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
+        raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
     if "translator" in inputs:  # in a pipeline it may be made later
         if inputs["translator"].exists():
             _check_fitted(config, inputs["translator"])

@@ -87,8 +87,6 @@ class AbstractTranslator(ABC):
     translates: ClassVar[Literal["image", "label"]] = "image"
     size_multiple: ClassVar[int] = 1
     directions: ClassVar[tuple[Direction, ...]] = ("source_to_target",)
-    requires_guide: bool = False
-    """Whether this instance, as configured, cannot work without a guide."""
 
     config: Any
     networks: Mapping[str, nn.Module]
@@ -101,6 +99,11 @@ class AbstractTranslator(ABC):
         Raises:
             ConfigError: the setting lacks what the configuration asks for (a guide, say).
         """
+
+    @classmethod
+    def requires_guide(cls, config: Any) -> bool:
+        """Whether it cannot work without a guide when configured so."""
+        return False
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Parameter]]:

@@ -127,8 +127,7 @@ class Sait(AbstractTranslator):
 
     def __init__(self, config: SaitConfig, setting: Setting) -> None:
         self.config = config
-        self.requires_guide = config.guidance or config.weights.symmetric_ce > 0
-        if self.requires_guide and setting.guide is None:
+        if self.requires_guide(config) and setting.guide is None:
             raise ConfigError(
                 "needs a segmenter as guide",
                 "translator sait",
@@ -142,6 +141,11 @@ class Sait(AbstractTranslator):
             averaged = [name for name in networks if name.startswith(self._averaged)]
             networks |= {f"averaged_{name}": ema.averaged_copy(networks[name]) for name in averaged}
         self.networks: Mapping[str, nn.Module] = networks
+
+    @classmethod
+    def requires_guide(cls, config: SaitConfig) -> bool:
+        """Both the modulation and the symmetric cross-entropy need logits."""
+        return config.guidance or config.weights.symmetric_ce > 0
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """`generator` (encoders, generators, SPADE), then `discriminator`."""
@@ -237,7 +241,7 @@ class Sait(AbstractTranslator):
 
     def _real_logits(self, domain: str, images: Tensor, context: Context) -> Tensor | None:
         """The guide's logits on real images, once an iteration; None where nothing needs them."""
-        if not self.requires_guide or self._guide is None:
+        if not self.requires_guide(self.config) or self._guide is None:
             return None
         key = f"logits_{domain}"
         if key not in context.made:
