@@ -43,6 +43,8 @@ setup(
         "tensorboard>=2.17",
         "timm>=1.0",
         "torch>=2.5",
+        "torch-fidelity>=0.4.0",  # the Inception network that FID, KID and IS are defined on
+        "torchmetrics>=1.9",  # FID, KID's kernel, MS-SSIM, LPIPS (its `_LPIPS` takes weights from a file)
         "torchvision>=0.20",
     ],
     extras_require={

@@ -156,6 +156,16 @@ def test_previous_is_the_last_round_and_in_the_first_what_start_says(house: Hous
     ]
 
 
+def test_what_has_no_start_is_left_out_of_round_1(house: House) -> None:
+    house.step("translate")["inputs"]["init"] = "previous.translate"
+    with pytest.raises(ConfigError, match=r"'previous.translate' has no meaning in round 1.*or null to go without"):
+        house.expand()
+    house.graph["start"]["translate"] = None
+    planned = house.expand()
+    assert "init" not in planned["translate@1"].inputs
+    assert planned["translate@2"].inputs["init"].step == "translate@1"
+
+
 def test_a_file_of_the_previous_round_can_be_named(house: House) -> None:
     house.step("labels")["inputs"]["target"] = "previous.labels/samples.csv"
     house.graph["start"]["labels"] = "target"

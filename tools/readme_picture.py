@@ -9,14 +9,17 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from uda.core.console import Console
 from uda.data.label_space import load_space
+from uda.data.read import LabelReader
 from uda.data.samples import read_samples
 from uda.stages.predict import PredictConfig, predict_images
 
 GAP, TITLE = 4, 16
+SPACE = load_space("cityscapes19")
 
 
 def main() -> None:
@@ -43,13 +46,15 @@ def translated(run: Path, last: Path, rows: list[int]) -> dict[str, list[Image.I
 
 def predicted(run: Path, last: Path, rows: list[int]) -> dict[str, list[Image.Image]]:
     """Camera images, what both segmenters make of them, and the truth."""
-    samples = [read_samples(run / "val" / "samples.csv")[row] for row in rows]
-    images = [sample.image for sample in samples]
+    validation = read_samples(run / "val" / "samples.csv")
+    images = [validation[row].image for row in rows]
     columns = {"camera (unlabelled)": [photograph(image) for image in images]}
     for name, directory in (("source only", run / "source_only"), ("adapted", last / "segment")):
         out = last / "picture" / name.replace(" ", "_")
         files = predict_images(PredictConfig(), directory, images, out, Console(quiet=True))
-        columns[name] = [colored(file) for file in files]
+        columns[name] = [colored(np.asarray(Image.open(file))) for file in files]
+    labels = LabelReader(validation, SPACE)
+    columns["truth"] = [colored(known) for row in rows if (known := labels.read(validation[row])) is not None]
     return columns
 
 
@@ -59,13 +64,9 @@ def photograph(file: Path) -> Image.Image:
         return opened.convert("RGB")
 
 
-def colored(file: Path) -> Image.Image:
+def colored(labels_HW: NDArray[np.uint8]) -> Image.Image:
     """A label map in its classes' colours."""
-    table = np.zeros((256, 3), np.uint8)
-    for index, one in enumerate(load_space("cityscapes19").classes):
-        table[index] = one.color
-    with Image.open(file) as opened:
-        return Image.fromarray(table[np.asarray(opened)])
+    return Image.fromarray(SPACE.palette()[labels_HW])
 
 
 def sheet(columns: dict[str, list[Image.Image]]) -> Image.Image:

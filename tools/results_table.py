@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
+
+from uda.stages._report.comparison import spread
+from uda.stages._report.scores import REPORT, Row, Scores, read_scores
+from uda.stages._report.tables import percent
 
 
 def main() -> None:
@@ -18,68 +21,54 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="directories with a report.json, one for each seed")
     parser.add_argument("--classes", action="store_true", help="a table of classes too")
     options = parser.parse_args()
-    reports = [json.loads((run / "report.json").read_text()) for run in options.runs]
-    print("\n".join(scores_table(reports)))
+    runs = [read_scores(json.loads((run / REPORT).read_text()), run / REPORT) for run in options.runs]
+    print("\n".join(scores_table(runs)))
     if options.classes:
         print()
-        print("\n".join(classes_table(reports)))
+        print("\n".join(classes_table(runs)))
 
 
-def scores_table(reports: list[dict[str, Any]]) -> list[str]:
+def scores_table(runs: Sequence[Scores]) -> list[str]:
     """One line a row: mIoU of each seed, their mean and deviation, and how much of the gap that closes."""
-    seeds = [str(report["seed"]) for report in reports]
     lines = [
-        f"| row | {' | '.join(f'seed {seed}' for seed in seeds)} | mIoU | gap closed |",
-        f"|---|{'---|' * (len(seeds) + 2)}",
+        f"| row | {' | '.join(f'seed {run.seed}' for run in runs)} | mIoU | gap closed |",
+        f"|---|{'---|' * (len(runs) + 2)}",
     ]
-    for name in row_names(reports):
-        scores = [100 * find(report, name)["miou"] for report in reports]
-        closed = [100 * share for report in reports if (share := gap_share(report, name)) is not None]
-        cells = [*(f"{score:.1f}" for score in scores), spread(scores), f"{spread(closed)} %" if closed else ""]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for name, rows in common_rows(runs).items():
+        scores = [row.miou for row in rows]
+        bound = name in ("source only", "oracle")
+        closed = "" if bound else over_seeds([gap_share(run, row) for run, row in zip(runs, rows, strict=True)])
+        lines.append(f"| {' | '.join([name, *map(percent, scores), over_seeds(scores), closed])} |")
     return lines
 
 
-def classes_table(reports: list[dict[str, Any]]) -> list[str]:
+def classes_table(runs: Sequence[Scores]) -> list[str]:
     """One line a class: mean IoU over the seeds of each row."""
-    names = row_names(reports)
-    lines = [f"| IoU [%] | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    for one in reports[0]["classes"]:
-        cells = []
-        for name in names:
-            values = [find(report, name)["iou"][one] for report in reports]
-            known = [100 * value for value in values if value is not None]
-            cells.append(f"{mean(known):.1f}" if known else "-")
-        lines.append(f"| {one} | {' | '.join(cells)} |")
+    common = common_rows(runs)
+    lines = [f"| IoU [%] | {' | '.join(common)} |", f"|---|{'---|' * len(common)}"]
+    for one in runs[0].classes:
+        cells = [over_seeds([row.iou[one] for row in rows]).split(" ")[0] for rows in common.values()]
+        lines.append(f"| {' | '.join([one, *cells])} |")
     return lines
 
 
-def row_names(reports: list[dict[str, Any]]) -> list[str]:
-    """Names of the rows that every run has."""
-    return [row["name"] for row in reports[0]["rows"] if all(has(report, row["name"]) for report in reports)]
+def common_rows(runs: Sequence[Scores]) -> dict[str, list[Row]]:
+    """The rows that every run has, by name."""
+    found = {row.name: [run.find(row.name) for run in runs] for row in runs[0].rows}
+    return {name: [row for row in rows if row] for name, rows in found.items() if all(rows)}
 
 
-def has(report: dict[str, Any], name: str) -> bool:
-    """Whether a run has a row of this name."""
-    return any(row["name"] == name for row in report["rows"])
-
-
-def find(report: dict[str, Any], name: str) -> dict[str, Any]:
-    """A run's row."""
-    return next(dict(row) for row in report["rows"] if row["name"] == name)
-
-
-def gap_share(report: dict[str, Any], name: str) -> float | None:
-    """(row - source only) / (oracle - source only); None for the bounds themselves."""
-    if name in ("source only", "oracle") or not (has(report, "source only") and has(report, "oracle")):
+def gap_share(run: Scores, row: Row) -> float | None:
+    """(row - source only) / (oracle - source only); None where the oracle is no better."""
+    low, high = run.source_only, run.oracle
+    if not run.has_gap or low is None or high is None or row.miou is None:
         return None
-    low, high = float(find(report, "source only")["miou"]), float(find(report, "oracle")["miou"])
-    return (float(find(report, name)["miou"]) - low) / (high - low) if high != low else None
+    return (row.miou - (low.miou or 0)) / ((high.miou or 0) - (low.miou or 0))
 
 
-def spread(values: list[float]) -> str:
-    """Mean ± sample standard deviation; the value alone where there is one."""
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{mean(values):.1f}"
+def over_seeds(values: Sequence[float | None]) -> str:
+    """Mean ± sample standard deviation in percent; the value alone where there is one."""
+    return percent(values[0]) if len(values) == 1 else spread(values)
 
 
 if __name__ == "__main__":

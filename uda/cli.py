@@ -105,6 +105,7 @@ def _with(options: Common, assignments: list[str]) -> Common:
 @click.option("--target", type=EXISTING, required=True, help="Manifest of the unlabelled images.")
 @click.option("--guide", type=EXISTING, help="Directory of a segmenter that guides the translation.")
 @click.option("--translator", type=EXISTING, help="Directory of a fitted translator: only render.")
+@click.option("--init", type=EXISTING, help="Directory of a fitted translator: go on from its weights.")
 @click.option("--pairs", type=EXISTING, help="Manifest of labelled target images (paired and semi-paired methods).")
 @click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
 @common
@@ -143,6 +144,22 @@ def evaluate(options: Common, coding: str | None, **inputs: Path | None) -> None
     """Score a segmenter, or a folder of predictions: per-class IoU at full label size."""
     extra = [f"coding={coding}"] if coding else []
     _run_stage("evaluate", inputs, _with(options, [*extra, *options.assignments]))
+
+
+@cli.command()
+@click.option("--images", type=EXISTING, required=True, multiple=True, help="Manifest of translations; repeatable.")
+@click.option("--real", type=EXISTING, required=True, help="Manifest of target images; labels stay closed.")
+@click.option("--source", type=EXISTING, help="Manifest of the untranslated images: the row to compare with.")
+@click.option("--segmenter", type=EXISTING, help="Directory of a fitted segmenter, for alignment with the labels.")
+@common
+def quality(options: Common, images: tuple[Path, ...], **inputs: Path | None) -> None:
+    """Measure translations: FID, KID, IS, diversity, colours, textures, alignment with labels, sharpness.
+
+    Images that a manifest's column `input` gives one name are samples of one input; their diversity is measured.
+    """
+    from uda.stages.quality import name_rows
+
+    _run_stage("quality", name_rows(images) | inputs, options)
 
 
 @cli.command()

@@ -70,7 +70,8 @@ def _bytes(one: Planned, by_name: Mapping[str, Planned]) -> float:
         return _minicity_images(config) * float(config.height * config.width) * (_IMAGE_BYTES_PER_PIXEL + 0.3)
     area = float(config.size[0] * config.size[1]) if getattr(config, "size", None) else 0.0
     if one.stage.name == "translate":
-        rendered = _images(one.inputs["source"], by_name) * (_IMAGE_BYTES_PER_PIXEL + _LABEL_BYTES_PER_PIXEL)
+        each = config.samples * _IMAGE_BYTES_PER_PIXEL + _LABEL_BYTES_PER_PIXEL
+        rendered: float = _images(one.inputs["source"], by_name) * each
         if config.render_target:
             rendered += _images(one.inputs["target"], by_name) * _IMAGE_BYTES_PER_PIXEL
         return rendered * area + (_MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES)
@@ -82,7 +83,8 @@ def _bytes(one: Planned, by_name: Mapping[str, Planned]) -> float:
 
 
 def _minicity_images(config: Any) -> int:
-    return int(config.gta5 + config.synthia + config.cityscapes_train + config.cityscapes_val)
+    twice = config.gta5 if config.ideal else 0
+    return int(config.gta5 + twice + config.synthia + config.cityscapes_train + config.cityscapes_val)
 
 
 def _images(source: Source, by_name: Mapping[str, Planned]) -> int:
@@ -98,7 +100,8 @@ def _images(source: Source, by_name: Mapping[str, Planned]) -> int:
     if one.stage.name == "prepare":
         return _prepared(config, one.inputs["root"], by_name)
     key = "target" if one.stage.name == "pseudo-label" else "source"
-    return _images(one.inputs[key], by_name) if key in one.inputs else 0
+    copies = int(config.samples) if one.stage.name == "translate" else 1
+    return copies * _images(one.inputs[key], by_name) if key in one.inputs else 0
 
 
 def _prepared(config: Any, root: Source, by_name: Mapping[str, Planned]) -> int:
@@ -106,7 +109,7 @@ def _prepared(config: Any, root: Source, by_name: Mapping[str, Planned]) -> int:
     limits: list[int] = [limit for limit in (select.first, select.last) if limit is not None]
     if root.step is not None and by_name[root.step].stage.name == "minicity":
         made: Any = by_name[root.step].config
-        key = f"cityscapes_{config.split}" if root.path.name == "cityscapes" else root.path.name
+        key = {"cityscapes": f"cityscapes_{config.split}", "ideal": "gta5"}.get(root.path.name, root.path.name)
         return min([int(getattr(made, key, 0)), *limits])
     from uda.data.index import index_dataset
     from uda.data.spec import load_spec
@@ -123,7 +126,7 @@ def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Spe
         return _minicity_images(config) * 0.04
     if one.stage.name in ("segment", "translate"):
         speed = _speed(one, by_name, speeds)
-        rendered = _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
+        rendered = config.samples * _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
         fitted = 0 if "translator" in one.inputs else config.fit.images
         return speed.fit * float(fitted) + speed.forward * rendered
     if one.stage.name in ("evaluate", "pseudo-label") and "segmenter" in one.inputs:

@@ -51,8 +51,8 @@ class Pipeline(Config):
     """Label space of all stages."""
     rounds: int = Field(default=1, ge=0)
     """Rounds unless `--rounds` says otherwise."""
-    start: Mapping[str, str] = {}
-    """What `previous.STEP` means in round 1."""
+    start: Mapping[str, str | None] = {}
+    """What `previous.STEP` means in round 1; null: the input is left out there."""
     before: Mapping[str, Step]
     """Steps that run once, before the rounds."""
     each_round: Mapping[str, Step] = {}
@@ -172,7 +172,11 @@ def _plan_step(
         name=name if number is None else f"{name}@{number}",
         stage=stage,
         config=validate(stage.config, layers),
-        inputs={key: _resolve(request, pipeline, text, number, name) for key, text in step.inputs.items()},
+        inputs={
+            key: source
+            for key, text in step.inputs.items()
+            if (source := _resolve(request, pipeline, text, number, name)) is not None
+        },
         out=base / name,
         row=None if step.row is None else step.row.replace("{round}", str(number)),
         round=number,
@@ -181,8 +185,8 @@ def _plan_step(
     )
 
 
-def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str) -> Source:
-    """What a step's input means, as a path and the step that makes it."""
+def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str) -> Source | None:
+    """What a step's input means, as a path and the step that makes it; None where round 1 is to go without."""
     if "{data}" in text:
         if request.data is None and not _replaced(of, request):
             raise ConfigError("needs the data sets' folder", f"pipeline {request.pipeline}", "give --data ROOT")
@@ -190,8 +194,12 @@ def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None
     if text.startswith(_PREVIOUS):
         head, _, rest = text.removeprefix(_PREVIOUS).partition("/")
         if number == 1 and head not in pipeline.start:
-            raise ConfigError(f"'{text}' has no meaning in round 1", f"step {of}", f"say `start: {{{head}: STEP}}`")
-        name, at = (pipeline.start[head], None) if number == 1 else (head, number and number - 1)
+            mend = f"say `start: {{{head}: STEP}}`, or null to go without"
+            raise ConfigError(f"'{text}' has no meaning in round 1", f"step {of}", mend)
+        first = pipeline.start[head] if number == 1 else head
+        if first is None:
+            return None
+        name, at = first, None if number == 1 else number and number - 1
     else:
         name, _, rest = text.partition("/")
         at = number if number is not None and name in pipeline.each_round else None

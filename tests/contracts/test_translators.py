@@ -102,7 +102,7 @@ def render(translator: AbstractTranslator, batch: Batch, seed: int = 3, **more: 
 def test_size_and_range_are_kept_in_every_direction(name: str, guide: SegmenterNetwork) -> None:
     translator, batch = build(name, guide), make_batch()
     assert "source_to_target" in translator.directions
-    assert SIZE % translator.size_multiple == 0
+    assert SIZE % translator.multiple_of(translator.config) == 0
     for direction in translator.directions:
         made = render(translator, batch, direction=direction)
         assert made.images_BCHW.shape == (2, 3, SIZE, SIZE)

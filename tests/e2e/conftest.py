@@ -78,7 +78,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Trail:
 def trail(city: Trail) -> Trail:
     """Each stage of one round by its own command."""
     source, target = ("--source", city.csv("source")), ("--target", city.csv("train"))
-    no_adversary = ("--set", "adversary=null")
+    no_adversary = ("--set", "adversary=null", "--set", "target_statistics=0")
     must("segment", *SEGMENT, *no_adversary, *source, "--out", city.first)
     must(
         "translate", "--config", "translate/minicity", "--tiny", *source, *target, "--guide", city.first,

@@ -88,7 +88,6 @@ def test_comparators_stand_beside_the_rounds(tmp_path: Path, pipeline: str) -> N
     assert [(row["name"], row["round"]) for row in report["rows"]] == [
         ("source only", None),
         ("colour transfer", None),
-        ("start", None),
         ("identity, round 1", None),
         ("round 1", 1),
         ("oracle", None),

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.e2e.conftest import Trail, call, must
 from uda.core.manifest import MANIFEST, read_manifest
@@ -28,6 +30,18 @@ def test_prepare_counts_what_is_there(city: Trail) -> None:
         assert set(table.columns) >= {"image", "label", "dataset"}
         found = json.loads(city.csv(name).with_suffix(".json").read_text())
         assert found["defects"] == []
+
+
+def test_the_ideal_translation_has_the_games_labels_in_another_look(city: Trail, tmp_path: Path) -> None:
+    given = ("--set", "gta5=2", "--set", "synthia=0", "--set", "cityscapes_train=0", "--set", "cityscapes_val=0")
+    must("minicity", "--tiny", *given, "--set", "ideal=true", "--out", tmp_path / "data")
+    game, ideal = tmp_path / "data/gta5", tmp_path / "data/ideal"
+    files = sorted(path.relative_to(ideal) for path in ideal.rglob("*.png"))
+    assert files == sorted(path.relative_to(game) for path in game.rglob("*.png")) and len(files) == 4
+    for file in files:
+        assert ((game / file).read_bytes() == (ideal / file).read_bytes()) is (file.parts[0] == "labels")
+    answer = call("minicity", "--set", "gta5=0", "--set", "ideal=true", "--out", tmp_path / "none")
+    assert answer.code == 2 and "ideal draws the images of gta5, which is 0" in answer.err
 
 
 def test_each_stage_says_it_is_complete(trail: Trail) -> None:
@@ -64,6 +78,94 @@ def test_a_fitted_translator_renders_again_the_same(trail: Trail, tmp_path: Path
     )  # fmt: skip
     for row in pd.read_csv(trail.translated / "samples.csv").itertuples():
         assert (tmp_path / "again" / str(row.image)).read_bytes() == (trail.translated / str(row.image)).read_bytes()
+
+
+def test_several_samples_of_each_image(trail: Trail, tmp_path: Path) -> None:
+    given = ("--config", "translate/color_transfer", "--tiny", "--source", trail.csv("source"))
+    given = (*given, "--target", trail.csv("train"))
+    must("translate", *given, "--out", tmp_path / "one")
+    must("translate", *given, "--set", "samples=2", "--out", tmp_path / "two")
+    one, two = (pd.read_csv(tmp_path / name / "samples.csv", dtype=str) for name in ("one", "two"))
+    assert "input" not in one
+    assert [Path(name).stem for name in one["image"]] == list(two["input"][::2]) == list(two["input"][1::2])
+    for index, row in enumerate(one.itertuples()):
+        first, second = (tmp_path / "two" / two["image"][2 * index + number] for number in (0, 1))
+        assert first.read_bytes() == (tmp_path / "one" / str(row.image)).read_bytes()
+        assert pixels(tmp_path / "two" / two["label"][2 * index]).shape == pixels(second).shape[:2]
+    assert any(
+        (tmp_path / "two" / two["image"][at]).read_bytes() != (tmp_path / "two" / two["image"][at + 1]).read_bytes()
+        for at in range(0, len(two), 2)
+    )
+    measured = ("quality", "--config", "quality/minicity", "--tiny", "--images", tmp_path / "two/samples.csv")
+    answer = must(*measured, "--real", trail.csv("train"), "--out", tmp_path / "quality")
+    assert "no input has several samples" not in answer.err
+
+
+def test_a_fit_goes_on_from_another_ones_weights(trail: Trail, tmp_path: Path) -> None:
+    given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--init", trail.translated)
+    still = [f"--set=translator.optimizers.{player}.lr=1e-12" for player in ("generator", "discriminator")]
+    guide = ("--guide", trail.first)
+    must("translate", "--config", "translate/minicity", "--tiny", *given, *guide, *still, "--out", tmp_path / "still")
+    before, after = (load_file(one / "translator.safetensors") for one in (trail.translated, tmp_path / "still"))
+    for name, tensor in after.items():
+        # Spectral norm's vectors turn with every step; averages start anew.
+        if not name.endswith(("_u", "_v")) and not name.startswith("averaged_"):
+            torch.testing.assert_close(tensor, before[name], rtol=0, atol=1e-6)
+    answer = call("translate", "--config", "translate/identity", *given, "--out", tmp_path / "none")
+    assert answer.code == 2 and "identity is not fitted; leave --init out" in answer.err
+
+
+def test_a_guide_takes_the_statistics_of_each_domain(trail: Trail, tmp_path: Path) -> None:
+    given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--guide", trail.first)
+    must(
+        "translate", "--config", "translate/minicity", "--tiny", *given, "--translator", trail.translated,
+        "--set", "guide_statistics=8", "--out", tmp_path / "made",
+    )  # fmt: skip
+    rows = list(pd.read_csv(trail.translated / "samples.csv").itertuples())
+    assert any(
+        (tmp_path / "made" / str(row.image)).read_bytes() != (trail.translated / str(row.image)).read_bytes()
+        for row in rows
+    )
+
+
+def test_a_segmenter_takes_the_statistics_of_the_target(trail: Trail, tmp_path: Path) -> None:
+    given = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null", "--set", "optimizer.lr=1e-12")
+    given += ("--set", "optimizer.weight_decay=0", "--set", "target_statistics=8", "--init", str(trail.first))
+    must(
+        "segment", *given, "--source", trail.csv("source"), "--target", trail.csv("train"), "--out", tmp_path / "made"
+    )  # fmt: skip
+    before, after = (load_file(one / "segmenter.safetensors") for one in (trail.first, tmp_path / "made"))
+    for name, tensor in after.items():
+        statistic = name.endswith(("running_mean", "running_var"))
+        assert (
+            name.endswith("num_batches_tracked")
+            or torch.allclose(tensor, before[name], rtol=0, atol=1e-6) is not statistic
+        ), name
+    answer = call("segment", *given, "--source", trail.csv("source"), "--out", tmp_path / "none")
+    assert answer.code == 2 and "no target images to estimate statistics from" in answer.err
+
+
+TRANSLATORS = (
+    "cyclegan", "cyclegan_bdl", "fda", "munit", "oasis", "pix2pix", "semgan", "semi_paired", "sggan", "spade", "tcr",
+    "unit", "usis",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_every_translator_renders_the_source(trail: Trail, tmp_path: Path, name: str) -> None:
+    given: list[object] = ["--config", f"translate/{name}", "--tiny"]
+    given += ["--source", trail.csv("source"), "--target", trail.csv("train")]
+    if name == "cyclegan_bdl":
+        given += ["--guide", trail.first]
+    if name in ("oasis", "semi_paired", "spade", "tcr"):
+        given += ["--pairs", trail.csv("train")]
+    if name in ("pix2pix", "semgan", "sggan"):
+        given += ["--pseudo", trail.pseudo / "samples.csv"]
+    must("translate", *given, "--out", tmp_path / name)
+    assert len(pd.read_csv(tmp_path / name / "samples.csv")) == 10
+    if name == "oasis":  # its discriminator is a segmenter
+        scored = ("evaluate", "--config", "evaluate/minicity", "--tiny", "--target", trail.csv("val"))
+        must(*scored, "--segmenter", tmp_path / name, "--out", tmp_path / "score")
 
 
 def test_pseudo_labels_are_classes_or_nothing(trail: Trail) -> None:

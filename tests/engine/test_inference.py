@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.engine.players import SIZE, Images, cpu
+from uda.core.errors import ConfigError
 from uda.engine import inference
 from uda.engine.runtime import Runtime
+from uda.nets.segmenter import SegmenterNetwork
 
 
 class Brightness(nn.Module):
@@ -85,3 +87,48 @@ def test_the_corner_convention_is_the_networks() -> None:
     )
     assert inner != corners
     assert corners[0] == corners[6] == 0
+
+
+class Normed(nn.Module):
+    """Logits of normalised colours, with dropout on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop, self.head = nn.BatchNorm2d(3), nn.Dropout2d(), nn.Conv2d(3, 2, 1)
+
+    def forward(self, images_BCHW: Tensor) -> dict[str, Tensor]:
+        return {"main": self.head(self.drop(self.norm(images_BCHW)))}
+
+
+def test_statistics_become_those_of_the_images_and_nothing_else_moves() -> None:
+    torch.manual_seed(0)
+    network = SegmenterNetwork(Normed(), frame="unit")
+    network.body.norm.running_mean += 5  # type: ignore[operator,union-attr]
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    inference.estimate_statistics(network, Images(6), cpu(), batch=2, images=6)  # type: ignore[arg-type]
+    images = torch.stack([Images(6)[index]["image"] for index in range(6)]).float().div(127.5).sub(1)
+    pairs = images.view(3, 2, 3, *SIZE)
+    mean, variance = images.mean((0, 2, 3)), pairs.var((1, 3, 4)).mean(0)
+    after = network.state_dict()
+    torch.testing.assert_close(after["body.norm.running_mean"], mean)
+    torch.testing.assert_close(after["body.norm.running_var"], variance)
+    changed = {key for key in after if not torch.equal(after[key], before[key])}
+    assert changed == {f"body.norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert not network.training
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_few_images_spread_over_the_set_will_do() -> None:
+    network = SegmenterNetwork(Normed(), frame="unit")
+    inference.estimate_statistics(network, Images(5), cpu(), batch=1, images=2)  # type: ignore[arg-type]
+    images = torch.stack([Images(5)[index]["image"] for index in (0, 4)]).float().div(127.5).sub(1)
+    torch.testing.assert_close(network.body.norm.running_mean, images.mean((0, 2, 3)))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("norm", ["frozen", "none"])
+def test_a_network_without_statistics_to_estimate_is_refused(norm: str) -> None:
+    body = Normed() if norm == "frozen" else Brightness()
+    network = SegmenterNetwork(body, frame="unit", norm="frozen")
+    with pytest.raises(ConfigError, match=r"no BatchNorm.*target_statistics, or guide_statistics, to 0"):
+        inference.estimate_statistics(network, Images(2), cpu(), batch=1, images=2)  # type: ignore[arg-type]

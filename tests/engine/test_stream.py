@@ -52,6 +52,20 @@ def test_weighted_images_are_drawn_by_their_weight_and_those_of_weight_zero_neve
         assert abs(counts[index] / draws - share) <= 4 * np.sqrt(share * (1 - share) / draws)
 
 
+def test_weights_count_until_a_position_and_then_all_images_come_alike() -> None:
+    order = Order([1.0, 0.0, 0.0, 3.0], 0, 0, until=6)
+    assert {order[position] for position in range(6)} <= {0, 3}
+    assert sorted(order[position] for position in range(8, 12)) == [0, 1, 2, 3]
+    assert [order[position] for position in range(6)] == [Order([1.0, 0.0, 0.0, 3.0], 0, 0)[p] for p in range(6)]
+
+
+def test_two_parts_come_by_turns_each_in_its_own_order() -> None:
+    first, rest = Order([1.0] * 3, 0, 1), Order([1.0] * 5, 0, 2)
+    order = stream.ByTurns(first, rest, 3)
+    assert [order[position] for position in range(0, 20, 2)] == [first[place] for place in range(10)]
+    assert [order[position] for position in range(1, 20, 2)] == [3 + rest[place] for place in range(10)]
+
+
 def made(source: stream.Domain | None, target: stream.Domain | None, seen: int = 0, **keys: Any) -> list[Batch]:
     fields = {"total": 12, "batch": 2, "runtime": cpu(), **keys}
     return list(stream.batches(source, target, **fields)(seen))

@@ -58,6 +58,24 @@ def test_a_two_level_image_takes_the_two_levels_of_its_reference() -> None:
     assert torch.allclose(match_histograms(two(0, 255), two(10, 20)), two(10, 20), atol=1e-6)
 
 
+def test_where_all_levels_differ_rank_r_takes_the_references_rank_r() -> None:
+    def distinct(seed: int, lowest: int, step: int) -> torch.Tensor:
+        draws = torch.Generator().manual_seed(seed)
+        rows = [torch.randperm(16, generator=draws) * step + lowest for _ in range(6)]
+        return torch.stack(rows).view(2, 3, 4, 4) / 255 * 2 - 1
+
+    images, references = distinct(0, 3, 7), distinct(1, 100, 9)
+    made = match_histograms(images, references).flatten(2)
+    order = images.flatten(2).argsort(-1)
+    assert torch.allclose(made.gather(-1, order), references.flatten(2).sort(-1).values, atol=1e-5)
+
+
+def test_histograms_are_shares_of_pixels_whatever_the_references_size() -> None:
+    images, references = greyish(0, -1, 1), greyish(1, -0.5, 0.9)
+    larger = references.repeat_interleave(2, -1).repeat_interleave(3, -2)
+    assert torch.allclose(match_histograms(images, larger), match_histograms(images, references), atol=1e-5)
+
+
 def test_an_image_matches_itself() -> None:
     images = (torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255) * 2 - 1
     assert torch.allclose(match_histograms(images, images), images, atol=1e-5)

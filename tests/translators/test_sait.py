@@ -73,6 +73,24 @@ def test_the_guide_runs_once_on_each_real_and_once_on_each_fake() -> None:
     assert guide.calls == 4
 
 
+def test_a_guide_of_the_target_judges_what_looks_like_the_target() -> None:
+    seen: dict[str, list[torch.Tensor]] = {"source": [], "target": []}
+
+    def guide(domain: str) -> Any:
+        return lambda images: (seen[domain].append(images.detach()), 4 * images)[1]
+
+    torch.manual_seed(0)
+    translator = Sait(SaitConfig.tiny(), Setting(CLASSES, guide("source"), guide("target")))
+    batch, here = make_batch(), context()
+    translator.losses("generator", batch, here)
+    source, target = batch.source_images_BCHW, batch.target_images_BCHW
+    assert source is not None and target is not None
+    for domain, real in (("source", source), ("target", target)):
+        first, second = seen[domain]
+        assert any(torch.equal(one, real) for one in (first, second))
+        assert any(torch.equal(one, here.made[f"fake_{domain}"]) for one in (first, second))
+
+
 def test_without_symmetric_ce_the_guide_sees_no_fake() -> None:
     guide = _Counting()
     make(guide, weights=SaitWeights(symmetric_ce=0)).losses("generator", make_batch(), context())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from uda.adversaries.base import AdversaryConfigBase
-from uda.core.errors import ConfigError
+from uda.adversaries.base import AbstractAdversary, AdversaryConfigBase
 from uda.core.lazy import lazy_import
 
 if TYPE_CHECKING:
@@ -29,60 +29,44 @@ class OutputAdversaryConfigBase(AdversaryConfigBase):
     """Channels after the discriminator's first convolution."""
 
 
-class OutputTurns:
-    """Both turns of the game on maps made of the logits; source is 0, target 1.
+class AbstractOutputAdversary(AbstractAdversary):
+    """Both turns of the game on maps made of each level's logits; source is 0, target 1."""
 
-    Args:
-        config: settings.
-        num_classes: of the logits.
-        to_maps: logits_BNHW -> maps_BNHW that the discriminator sees.
-    """
-
-    def __init__(
-        self, config: OutputAdversaryConfigBase, num_classes: int, to_maps: Callable[[Tensor], Tensor]
-    ) -> None:
-        self._loss, self._to_maps = config.loss, to_maps
+    def __init__(self, config: OutputAdversaryConfigBase, num_classes: int) -> None:
+        self.config = config
         self._by_level = {
             level: output_discriminator.make_output_discriminator(num_classes, config.width) for level in config.levels
         }
+        self.networks: Mapping[str, nn.Module] = {
+            _named("discriminator", level): network for level, network in self._by_level.items()
+        }
 
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        """The discriminators by name."""
-        return {_named("discriminator", level): network for level, network in self._by_level.items()}
+    @staticmethod
+    @abstractmethod
+    def maps(logits_BNHW: Tensor) -> Tensor:
+        """What the discriminator sees of the logits, maps_BNHW."""
 
     def segmenter_losses(self, target_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Terms that push the target's maps towards being called source."""
+        """`adversarial` and `adversarial_LEVEL`: the loss of calling target maps source."""
         return {
-            _named("adversarial", level): gan.discriminator_loss(
-                self._loss, network(self._to_maps(_of_level(target_logits, level))), real=False
-            )
-            for level, network in self._by_level.items()
+            _named("adversarial", level): self._loss(level, target_logits[level], real=False)
+            for level in self._by_level
         }
 
     def discriminator_losses(
         self, source_logits: Mapping[str, Tensor], target_logits: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Terms of the discriminators: half of the source's loss and half of the target's."""
+        """`discriminator` and `discriminator_LEVEL`: half of the source's loss and half of the target's."""
         terms = {}
-        for level, network in self._by_level.items():
-            halves = [
-                gan.discriminator_loss(self._loss, network(self._to_maps(_of_level(logits, level).detach())), real=real)
-                for logits, real in ((source_logits, False), (target_logits, True))
-            ]
-            terms[_named("discriminator", level)] = (halves[0] + halves[1]) / 2
+        for level in self._by_level:
+            source = self._loss(level, source_logits[level].detach(), real=False)
+            target = self._loss(level, target_logits[level].detach(), real=True)
+            terms[_named("discriminator", level)] = (source + target) / 2
         return terms
+
+    def _loss(self, level: str, logits_BNHW: Tensor, *, real: bool) -> Tensor:
+        return gan.discriminator_loss(self.config.loss, self._by_level[level](self.maps(logits_BNHW)), real=real)
 
 
 def _named(term: str, level: str) -> str:
     return term if level == "main" else f"{term}_{level}"
-
-
-def _of_level(logits: Mapping[str, Tensor], level: str) -> Tensor:
-    if level not in logits:
-        raise ConfigError(
-            f"the segmenter has no head '{level}' (it has {', '.join(logits)})",
-            "adversary.levels",
-            "set segmenter.multi_level to true, or levels to [main]",
-        )
-    return logits[level]

@@ -7,15 +7,13 @@ Difference to the authors' code: log p comes from the log-softmax, so no small n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from uda.adversaries._output import OutputAdversaryConfigBase, OutputTurns
-from uda.adversaries.base import AbstractAdversary
+from uda.adversaries._output import AbstractOutputAdversary, OutputAdversaryConfigBase
 from uda.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class AdventConfig(OutputAdversaryConfigBase):
@@ -30,7 +28,7 @@ class AdventConfig(OutputAdversaryConfigBase):
         return cls(width=2)
 
 
-class Advent(AbstractAdversary):
+class Advent(AbstractOutputAdversary):
     """A discriminator on the self-information map of each level."""
 
     Config = AdventConfig
@@ -38,22 +36,10 @@ class Advent(AbstractAdversary):
     def __init__(self, config: AdventConfig, num_classes: int) -> None:
         if num_classes < 2:
             raise ConfigError("one class has no uncertainty", "adversary advent", "take a label space of two or more")
-        self.config = config
-        self._turns = OutputTurns(config, num_classes, self_information)
-        self.networks: Mapping[str, nn.Module] = self._turns.networks
+        super().__init__(config, num_classes)
 
-    def segmenter_losses(self, target_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`adversarial` and `adversarial_LEVEL`: the loss of calling target maps source."""
-        return self._turns.segmenter_losses(target_logits)
-
-    def discriminator_losses(
-        self, source_logits: Mapping[str, Tensor], target_logits: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """`discriminator` and `discriminator_LEVEL`: mean of both domains' losses."""
-        return self._turns.discriminator_losses(source_logits, target_logits)
-
-
-def self_information(logits_BNHW: Tensor) -> Tensor:
-    """Weighted self-information `- p log p / log N`, >= 0; its sum over classes is the entropy in [0, 1]."""
-    log_p = logits_BNHW.float().log_softmax(1)
-    return -log_p.exp() * log_p / math.log(logits_BNHW.shape[1])
+    @staticmethod
+    def maps(logits_BNHW: Tensor) -> Tensor:
+        """Weighted self-information `- p log p / log N`, >= 0; its sum over classes is the entropy in [0, 1]."""
+        log_p = logits_BNHW.float().log_softmax(1)
+        return -log_p.exp() * log_p / math.log(logits_BNHW.shape[1])

@@ -9,9 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import field_validator
-
-from uda.core.config import MethodConfig, merged_over
+from uda.core.config import MethodConfig
 from uda.core.training import OptimizerConfig
 
 if TYPE_CHECKING:
@@ -25,12 +23,6 @@ class AdversaryConfigBase(MethodConfig):
     """Heads of the segmenter that get a discriminator each: ("main",) or ("main", "aux")."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.99))
     """The discriminators' optimiser (AdaptSegNet: Adam 1e-4, betas 0.9 and 0.99)."""
-
-    @field_validator("optimizer", mode="before")
-    @classmethod
-    def _keep_defaults(cls, given: Any) -> Any:
-        """Lay what is given over the method's own default, so that setting a rate keeps its betas."""
-        return merged_over(cls.model_fields["optimizer"].get_default(), given)
 
 
 class AbstractAdversary(ABC):

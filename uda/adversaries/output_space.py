@@ -6,14 +6,12 @@ of its loss is summed before one step, which gives the same gradient as their tw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
-from uda.adversaries._output import OutputAdversaryConfigBase, OutputTurns
-from uda.adversaries.base import AbstractAdversary
+from uda.adversaries._output import AbstractOutputAdversary, OutputAdversaryConfigBase
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class OutputSpaceConfig(OutputAdversaryConfigBase):
@@ -28,22 +26,12 @@ class OutputSpaceConfig(OutputAdversaryConfigBase):
         return cls(width=2)
 
 
-class OutputSpace(AbstractAdversary):
+class OutputSpace(AbstractOutputAdversary):
     """A discriminator on the softmax map of each level."""
 
     Config = OutputSpaceConfig
 
-    def __init__(self, config: OutputSpaceConfig, num_classes: int) -> None:
-        self.config = config
-        self._turns = OutputTurns(config, num_classes, lambda logits_BNHW: logits_BNHW.float().softmax(1))
-        self.networks: Mapping[str, nn.Module] = self._turns.networks
-
-    def segmenter_losses(self, target_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`adversarial` and `adversarial_LEVEL`: the loss of calling target maps source."""
-        return self._turns.segmenter_losses(target_logits)
-
-    def discriminator_losses(
-        self, source_logits: Mapping[str, Tensor], target_logits: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """`discriminator` and `discriminator_LEVEL`: mean of both domains' losses."""
-        return self._turns.discriminator_losses(source_logits, target_logits)
+    @staticmethod
+    def maps(logits_BNHW: Tensor) -> Tensor:
+        """Softmax, float32."""
+        return logits_BNHW.float().softmax(1)

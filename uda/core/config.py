@@ -38,6 +38,15 @@ class Config(BaseModel):
     runtime_only: ClassVar[frozenset[str]] = frozenset()
     """Fields that change how a stage runs but not what comes out; no part of the fingerprint."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, data: Any) -> Any:
+        """Lay a given mapping over its field's default, so that setting a rate keeps a method's own betas."""
+        if not isinstance(data, Mapping):
+            return data
+        defaults = {key: field.get_default(call_default_factory=True) for key, field in cls.model_fields.items()}
+        return {key: merged_over(defaults.get(key), value) for key, value in data.items()}
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_nearest_key(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:

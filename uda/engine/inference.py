@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, Subset
 
+from uda.core.errors import ConfigError
 from uda.data.dataset import SegmentationDataset
 from uda.engine.runtime import Runtime
 from uda.engine.stream import to_batch
@@ -46,6 +48,49 @@ def predict(
         assert images is not None
         with torch.inference_mode(), runtime.autocast():
             yield Predicted(item["index"].tolist(), network(images).float())
+
+
+def require_statistics(network: SegmenterNetwork) -> None:
+    """Refuse a network that `estimate_statistics` could do nothing to.
+
+    Raises:
+        ConfigError: it has no BatchNorm, or a frozen one.
+    """
+    if not network.estimates_statistics:
+        raise ConfigError(
+            "has no BatchNorm whose statistics could be estimated (none at all, or norm: frozen)",
+            "the segmenter",
+            "set target_statistics, or guide_statistics, to 0",
+        )
+
+
+def estimate_statistics(
+    network: SegmenterNetwork, data: SegmentationDataset, runtime: Runtime, *, batch: int, images: int
+) -> None:
+    """Replace BatchNorm's running statistics by those of a data set's images (AdaBN, Li et al. 2016).
+
+    The mean over batches of their own statistics, the same on every process and in every run.
+
+    Args:
+        network: changed in place, put on the device and left in eval mode.
+        data: images; labels, if read, are not looked at.
+        runtime: device, precision.
+        batch: images at once.
+        images: how many of the data set to use at most, spread evenly over it.
+
+    Raises:
+        ConfigError: see `require_statistics`.
+    """
+    require_statistics(network)
+    chosen = np.linspace(0, len(data) - 1, min(images, len(data))).round().astype(int).tolist()
+    loader = DataLoader(Subset(data, chosen), batch_size=batch, num_workers=runtime.config.workers)
+    runtime.place(network).eval()
+    with torch.random.fork_rng(), runtime.autocast():  # dropout is on meanwhile, and the loader draws a seed
+        torch.manual_seed(0)
+        update_bn(
+            (to_batch({"source_images": item["image"]}).to(runtime.device).source_images_BCHW for item in loader),
+            network,
+        )
 
 
 def to_labels(logits_NHW: Tensor, size: tuple[int, int], align_corners: bool, upsample: str) -> NDArray[np.uint8]:

@@ -27,16 +27,17 @@ class Order:
         weights: sampling weight of each image; equal weights give permutations.
         seed: of the order.
         domain: parts the orders of two data sets under one seed.
+        until: from this position on all images come alike; None: the weights always count.
     """
 
-    def __init__(self, weights: Sequence[float], seed: int, domain: int) -> None:
-        self._seed, self._domain, self._count = seed, domain, len(weights)
+    def __init__(self, weights: Sequence[float], seed: int, domain: int, *, until: int | None = None) -> None:
+        self._seed, self._domain, self._count, self._until = seed, domain, len(weights), until
         total = float(sum(weights))
         self._chances = None if len(set(weights)) <= 1 else np.asarray(weights) / total
         self._epoch, self._permutation = -1, np.arange(0)
 
     def __getitem__(self, position: int) -> int:
-        if self._chances is not None:
+        if self._chances is not None and (self._until is None or position < self._until):
             rng = np.random.default_rng([self._seed, self._domain, 1, position])
             return int(rng.choice(self._count, p=self._chances))
         epoch, place = divmod(position, self._count)
@@ -46,12 +47,31 @@ class Order:
         return int(self._permutation[place])
 
 
+class ByTurns:
+    """Two parts of one data set in turn: even positions from the first part, odd ones from the rest.
+
+    A batch with an even number of images thus has as many of the one as of the other.
+
+    Args:
+        first: of the first part's images.
+        rest: of the other images.
+        count: images of the first part, which lead the data set.
+    """
+
+    def __init__(self, first: Order, rest: Order, count: int) -> None:
+        self._first, self._rest, self._count = first, rest, count
+
+    def __getitem__(self, position: int) -> int:
+        place, odd = divmod(position, 2)
+        return self._count + self._rest[place] if odd else self._first[place]
+
+
 @dataclass
 class Domain:
     """One side of the stream: its images, their order and their augmentation."""
 
     data: SegmentationDataset
-    order: Order
+    order: Order | ByTurns
     augment: AugmentConfig
     seed: int
     number: int

@@ -65,6 +65,11 @@ class SegmenterNetwork(nn.Module):
     def _norms(self) -> list[_BatchNorm]:
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
+    @property
+    def estimates_statistics(self) -> bool:
+        """Whether it has BatchNorm layers that learn the statistics of the images they see."""
+        return self.norm != "frozen" and bool(self._norms())
+
     def train(self, mode: bool = True) -> SegmenterNetwork:
         """Switch between training and evaluation, keeping frozen BatchNorm frozen."""
         super().train(mode)

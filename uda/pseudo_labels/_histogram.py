@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from uda.core.config import MethodConfig
 from uda.core.lazy import lazy_import
+from uda.pseudo_labels.base import AbstractPseudoLabeller
 
 if TYPE_CHECKING:
     import torch
@@ -52,3 +55,31 @@ def value_at(counts_of_class: NDArray[np.int64], rank: int) -> float:
     The lower edge, so that the pixel at that rank passes `confidence >= threshold`, as it does where all are sorted.
     """
     return float(np.searchsorted(counts_of_class.cumsum(), rank, side="right")) / BINS
+
+
+class AbstractHistogramLabeller(AbstractPseudoLabeller):
+    """A threshold for each class from the confidences of the pixels predicted as it."""
+
+    def __init__(self, config: MethodConfig, num_classes: int) -> None:
+        self.config = config
+        self._histogram = ConfidenceHistogram(num_classes)
+        self._thresholds: NDArray[np.float64] | None = None
+
+    def observe(self, probabilities_BNHW: Tensor) -> None:
+        """Count confidences."""
+        self._histogram.add(probabilities_BNHW)
+        self._thresholds = None
+
+    def thresholds(self) -> NDArray[np.float64]:
+        """Thresholds (N,), each from its class's counts alone (`threshold`)."""
+        if self._thresholds is None:
+            self._thresholds = np.array([self.threshold(counts) for counts in self._histogram.counts()])
+        return self._thresholds
+
+    @abstractmethod
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """The threshold of one class.
+
+        Args:
+            counts: pixels predicted as it by bin of confidence, (BINS,).
+        """

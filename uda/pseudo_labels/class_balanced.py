@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from pydantic import Field
 
 from uda.core.config import MethodConfig
 from uda.core.lazy import lazy_import
 from uda.data.label_space import IGNORE
-from uda.pseudo_labels._histogram import ConfidenceHistogram, value_at
-from uda.pseudo_labels.base import AbstractPseudoLabeller
+from uda.pseudo_labels._histogram import AbstractHistogramLabeller, value_at
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
@@ -41,26 +40,10 @@ class ClassBalancedConfig(MethodConfig):
         return cls()
 
 
-class ClassBalanced(AbstractPseudoLabeller):
+class ClassBalanced(AbstractHistogramLabeller):
     """A threshold for each class, and labels by the ratio of probability to threshold."""
 
     Config = ClassBalancedConfig
-
-    def __init__(self, config: ClassBalancedConfig, num_classes: int) -> None:
-        self.config = config
-        self._histogram = ConfidenceHistogram(num_classes)
-        self._thresholds: NDArray[np.float64] | None = None
-
-    def observe(self, probabilities_BNHW: Tensor) -> None:
-        """Count confidences."""
-        self._histogram.add(probabilities_BNHW)
-        self._thresholds = None
-
-    def thresholds(self) -> NDArray[np.float64]:
-        """Thresholds (N,): the lowest of the floor(portion n) highest confidences; 1 where that is none."""
-        if self._thresholds is None:
-            self._thresholds = np.array([self._threshold(counts) for counts in self._histogram.counts()])
-        return self._thresholds
 
     def label(self, probabilities_BNHW: Tensor) -> Tensor:
         """Labels_BHW of the classes with the highest ratio of probability to threshold, 255 where it is below 1."""
@@ -68,7 +51,8 @@ class ClassBalanced(AbstractPseudoLabeller):
         ratios, labels = (probabilities_BNHW.float() / thresholds_N.view(-1, 1, 1)).max(1)
         return labels.masked_fill(ratios < 1, IGNORE)
 
-    def _threshold(self, counts: NDArray[np.int64]) -> float:
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """The lowest of the floor(portion n) highest confidences; 1 where that is none."""
         pixels = int(counts.sum())
         chosen = math.floor(self.config.portion * pixels)
         return value_at(counts, pixels - chosen) if chosen else 1.0

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from pydantic import Field
 
 from uda.core.config import MethodConfig
 from uda.core.lazy import lazy_import
 from uda.data.label_space import IGNORE
-from uda.pseudo_labels._histogram import ConfidenceHistogram, value_at
-from uda.pseudo_labels.base import AbstractPseudoLabeller
+from uda.pseudo_labels._histogram import AbstractHistogramLabeller, value_at
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
@@ -41,26 +40,10 @@ class ClassMedianConfig(MethodConfig):
         return cls()
 
 
-class ClassMedian(AbstractPseudoLabeller):
+class ClassMedian(AbstractHistogramLabeller):
     """A threshold for each class from its own confidences."""
 
     Config = ClassMedianConfig
-
-    def __init__(self, config: ClassMedianConfig, num_classes: int) -> None:
-        self.config = config
-        self._histogram = ConfidenceHistogram(num_classes)
-        self._thresholds: NDArray[np.float64] | None = None
-
-    def observe(self, probabilities_BNHW: Tensor) -> None:
-        """Count confidences."""
-        self._histogram.add(probabilities_BNHW)
-        self._thresholds = None
-
-    def thresholds(self) -> NDArray[np.float64]:
-        """Confidence (N,) at rank round((1 - portion) n) of each class, capped; 0 for a class never predicted (BDL)."""
-        if self._thresholds is None:
-            self._thresholds = np.array([self._threshold(counts) for counts in self._histogram.counts()])
-        return self._thresholds
 
     def label(self, probabilities_BNHW: Tensor) -> Tensor:
         """Labels_BHW of the most probable classes, 255 below the class's threshold."""
@@ -68,7 +51,8 @@ class ClassMedian(AbstractPseudoLabeller):
         thresholds_N = torch.as_tensor(self.thresholds(), dtype=torch.float32, device=labels.device)
         return labels.masked_fill(confidences < thresholds_N[labels], IGNORE)
 
-    def _threshold(self, counts: NDArray[np.int64]) -> float:
+    def threshold(self, counts: NDArray[np.int64]) -> float:
+        """The confidence at rank round((1 - portion) n), capped; 0 for a class never predicted (BDL)."""
         pixels = int(counts.sum())
         if not pixels:
             return 0.0

@@ -14,6 +14,8 @@ from uda.data.spec import write_index_spec
 
 DATASET = "dataset.yaml"
 """Name of the dataset spec beside a `samples.csv` whose labels are class indices."""
+INPUT = "input"
+"""Column of a manifest that names what an image was made from: rows of one name are samples of one input."""
 
 
 def unique_names(samples: Sequence[Sample]) -> list[str]:
@@ -29,6 +31,11 @@ def unique_names(samples: Sequence[Sample]) -> list[str]:
     return [f"{index:06d}_{stem}" for index, stem in enumerate(stems)]
 
 
+def copy_names(name: str, copies: int) -> list[str]:
+    """File names without ending of several images that were made of one."""
+    return [name] if copies == 1 else [f"{name}_{number}" for number in range(copies)]
+
+
 def image_stems(folder: Path) -> dict[str, Path]:
     """PNG files of a folder by name without ending."""
     return {path.stem: path for path in sorted(folder.glob("*.png"))}
@@ -42,6 +49,7 @@ def write_made_samples(
     *,
     images: str | None,
     labels: str | None,
+    copies: int = 1,
 ) -> None:
     """Write a manifest of images or labels that this stage made out of `samples`.
 
@@ -52,18 +60,21 @@ def write_made_samples(
         samples: what it was made from, in the order of `unique_names`.
         images: folder of new images; None: the old images.
         labels: folder of new labels; None: no labels.
+        copies: images made of each sample; they share its label, and the column `input` says which belong together.
     """
     write_index_spec(space, run.path(DATASET))
     run.add(DATASET)
     rows = [
         replace(
             sample,
-            image=run.path(f"{images}/{name}.png") if images else sample.image,
+            image=run.path(f"{images}/{made}.png") if images else sample.image,
             label=run.path(f"{labels}/{name}.png") if labels else None,
             dataset=DATASET,
             spec_base=run.partial,
+            extra=sample.extra if copies == 1 else {**sample.extra, INPUT: name},
         )
         for name, sample in zip(unique_names(samples), samples, strict=True)
+        for made in copy_names(name, copies)
     ]
     write_samples(run.path(file), rows)
     run.add(file)

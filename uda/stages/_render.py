@@ -19,9 +19,9 @@ from uda.data.samples import Sample
 from uda.engine.loop import step_seed
 from uda.engine.runtime import Runtime
 from uda.engine.stream import to_batch
-from uda.stages._files import unique_names, write_made_samples
+from uda.stages._files import copy_names, unique_names, write_made_samples
 from uda.stages.base import Job
-from uda.translators.base import AbstractTranslator, Direction
+from uda.translators.base import AbstractTranslator, Direction, Translation
 
 _FOLDERS: dict[Direction, tuple[str, str]] = {
     "source_to_target": ("images", "labels"),
@@ -52,37 +52,48 @@ class Renderer:
         for network in translator.networks.values():
             network.eval()
 
-    def render(self, samples: Sequence[Sample], others: Sequence[Sample], *, direction: Direction) -> None:
+    def render(self, samples: Sequence[Sample], others: Sequence[Sample], *, direction: Direction) -> int:
         """Write a translation of every sample of this process's share that is not there yet.
 
         Args:
             samples: what is rendered; its labels are opened only when it is the source.
             others: images of the other domain, one drawn for each (a style, colour statistics).
             direction: which way.
+
+        Returns:
+            How many this process rendered now.
         """
         folder, label_folder = _FOLDERS[direction]
-        names = unique_names(samples)
+        copies = self._config.samples if label_folder else 1
+        own = unique_names(samples)
+        names = [copy_names(name, copies) for name in own]
         data, other = self._data(samples, labels=bool(label_folder)), self._data(others, labels=False)
         size, run = self._config.render_batch, self._job.run
         blocks = [list(range(at, min(at + size, len(data)))) for at in range(0, len(data), size)]
         share = blocks[self._runtime.rank :: self._runtime.processes]
-        todo = [block for block in share if not all(run.has(f"{folder}/{names[i]}.png") for i in block)]
+        todo = [
+            block for block in share if not all(run.has(f"{folder}/{name}.png") for i in block for name in names[i])
+        ]
         loader = DataLoader(data, batch_sampler=todo, num_workers=self._config.runtime.workers)
         done = (len(share) - len(todo)) * size
         with self._job.console.progress(f"translate: rendering {folder}", len(data), done=done) as progress:
             for block, item in zip(todo, loader, strict=True):
-                images = self._translate(item, other, block[0], direction)
-                for index, image in zip(block, to_pixels(images), strict=True):
-                    run.write(f"{folder}/{names[index]}.png", encode_png(image))
+                for number in range(copies):
+                    made = self._translate(item, other, block[0], direction, number)
+                    for index, image in zip(block, to_pixels(made.images_BCHW), strict=True):
+                        run.write(f"{folder}/{names[index][number]}.png", encode_png(image))
                 if label_folder:
-                    for index, label in zip(block, item["label"].numpy(), strict=True):
-                        run.write(f"{label_folder}/{names[index]}.png", encode_png(label))
+                    labels = item["label"] if made.labels_BHW is None else made.labels_BHW.to("cpu", torch.uint8)
+                    for index, label in zip(block, labels.numpy(), strict=True):
+                        run.write(f"{label_folder}/{own[index]}.png", encode_png(label))
                 progress.update(min(progress.done + len(block) * self._runtime.processes, len(data)))
+        return sum(map(len, todo))
 
     def write_samples(self, source: Sequence[Sample], target: Sequence[Sample]) -> None:
         """Write `samples.csv` (and `target_samples.csv`) with the label coding beside it."""
         run, space = self._job.run, self._space
-        write_made_samples(run, "samples.csv", space, source, images="images", labels="labels")
+        copies = self._config.samples
+        write_made_samples(run, "samples.csv", space, source, images="images", labels="labels", copies=copies)
         if self._config.render_target:
             write_made_samples(run, "target_samples.csv", space, target, images="target_images", labels=None)
 
@@ -108,17 +119,19 @@ class Renderer:
         grid = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
         self._job.run.write("grid.png", encode_png(np.ascontiguousarray(grid)))
 
-    def _translate(self, item: Any, other: SegmentationDataset, first: int, direction: Direction) -> Tensor:
-        number = 0 if direction == "source_to_target" else 1
+    def _translate(
+        self, item: Any, other: SegmentationDataset, first: int, direction: Direction, copy: int
+    ) -> Translation:
+        number = 2 * copy + (0 if direction == "source_to_target" else 1)
         seed = step_seed(self._config.seed, number, first)
         generator = torch.Generator(self._runtime.device).manual_seed(seed)
-        batch = self._batch(item, other, first, direction)
+        batch = self._batch(item, other, first, direction, copy)
         with torch.inference_mode(), self._runtime.autocast():
-            return self._translator.translate(batch, generator=generator, direction=direction).images_BCHW
+            return self._translator.translate(batch, generator=generator, direction=direction)
 
-    def _batch(self, item: Any, other: SegmentationDataset, first: int, direction: Direction) -> Batch:
+    def _batch(self, item: Any, other: SegmentationDataset, first: int, direction: Direction, copy: int = 0) -> Batch:
         """The images to render, with a random image of the other domain beside each."""
-        rng = np.random.default_rng([self._config.seed, 3, first])
+        rng = np.random.default_rng([self._config.seed, 3, first, *([copy] if copy else [])])
         drawn = torch.stack([other[int(i)]["image"] for i in rng.integers(len(other), size=len(item["image"]))])
         if direction == "source_to_target":
             fields = {"source_images": item["image"], "source_labels": item["label"], "target_images": drawn}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,12 @@ from uda.core import registry
 from uda.core.errors import DataError
 from uda.core.training import OptimizerConfig, ParameterGroup
 from uda.data.batch import Batch, Context
+from uda.data.label_space import LabelSpace
+from uda.segmenters._store import DESCRIPTION, save_segmenter
 from uda.translators.base import AbstractTranslator, Setting
 
 if TYPE_CHECKING:
+    from uda.segmenters.base import AbstractSegmenter
     from uda.stages.translate import TranslateConfig
 
 
@@ -26,14 +29,13 @@ class TranslateTask:
 
     Args:
         config: settings of the stage.
-        num_classes: of the label space.
-        guide: frozen segmenter, or None.
+        setting: what the translator is built for.
     """
 
-    def __init__(self, config: TranslateConfig, num_classes: int, guide: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(self, config: TranslateConfig, setting: Setting) -> None:
         torch.manual_seed(config.seed)
         method = registry.load("translators", config.translator.name)
-        self.translator: AbstractTranslator = method(config.translator, Setting(num_classes, guide))
+        self.translator: AbstractTranslator = method(config.translator, setting)
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
@@ -66,15 +68,31 @@ class TranslateTask:
 
 
 def save_translator(translator: AbstractTranslator, directory: Path) -> None:
-    """Write `translator.safetensors` (all networks) and `model.json` (settings)."""
+    """Write `translator.safetensors` (all networks), and its settings into `model.json` beside what is there."""
     tensors = {
         f"{name}/{key}": value.contiguous().cpu().clone()
         for name, network in translator.networks.items()
         for key, value in network.state_dict().items()
     }
     save_file(tensors, directory / "translator.safetensors")
-    text = json.dumps({"translator": translator.config.model_dump(mode="json")}, indent=2)
-    (directory / "model.json").write_text(text + "\n")
+    file = directory / DESCRIPTION
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    text = json.dumps(known | {"translator": translator.config.model_dump(mode="json")}, indent=2)
+    file.write_text(text + "\n")
+
+
+def save_made_segmenter(translator: AbstractTranslator, directory: Path, space: LabelSpace, space_name: str) -> bool:
+    """Write the segmenter that came out of the fit, so that the directory serves as one; False where there is none."""
+    made = translator.segmenter_network()
+    if made is None:
+        return False
+    settings, network = made
+    method = registry.load("segmenters", settings["name"])
+    with torch.random.fork_rng():
+        segmenter: AbstractSegmenter = method(method.Config.model_validate(settings), space.num_classes)
+    segmenter.network.load_state_dict(network.state_dict())
+    save_segmenter(directory, segmenter, list(space.names), space_name, [entry.color for entry in space.classes])
+    return True
 
 
 def load_translator(translator: AbstractTranslator, directory: Path) -> None:

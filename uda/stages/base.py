@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from uda.core import memory
 from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
@@ -64,6 +65,7 @@ class Stage:
         required: names of inputs that must be given.
         optional: names of inputs that may be given.
         foreign: names of inputs that are folders which no stage made (a data set, somebody's predictions).
+        repeated: names of inputs that may be given several times, each as `NAME.LABEL`; the label is fingerprinted.
         alone: the first process of a launch does the work, which is not shared; the others wait for it.
         check: looks at settings and inputs before anything runs, raising ConfigError or DataError.
     """
@@ -75,6 +77,7 @@ class Stage:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     alone: bool = False
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
 
@@ -149,10 +152,11 @@ def _datasets(manifest: Path) -> list[str]:
 
 
 def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
-    missing = [name for name in stage.required if name not in inputs]
+    given = {head if (head := name.partition(".")[0]) in stage.repeated else name for name in inputs}
+    missing = [name for name in stage.required if name not in given]
     if missing:
         raise ConfigError(f"needs {', '.join('--' + name for name in missing)}", f"uda {stage.name}")
-    unknown = set(inputs) - set(stage.required) - set(stage.optional)
+    unknown = given - set(stage.required) - set(stage.optional)
     if unknown:
         raise ConfigError(f"takes no input {', '.join(sorted(unknown))}", f"uda {stage.name}")
 
@@ -209,6 +213,7 @@ def execute(
             wait_for_processes(config)
             return complete_manifest(out)
         run.reread()
+    memory.restart_peak()
     metrics = stage.run(Job(config, dict(inputs), run, console))
     manifest = Manifest(
         stage=stage.name,
@@ -261,6 +266,7 @@ def recorded(seconds: float) -> dict[str, Any]:
     packages = ("uda", "torch", "segmentation-models-pytorch", "timm", "kornia")
     return {
         "seconds": round(seconds, 1),
+        "peak_memory_mb": memory.peak_megabytes(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

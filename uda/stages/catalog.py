@@ -15,6 +15,7 @@ _MODULES: Mapping[str, str] = {
     "segment": "segment",
     "pseudo-label": "pseudo_label",
     "evaluate": "evaluate",
+    "quality": "quality",
 }
 
 

@@ -18,8 +18,6 @@ else:
 class MinicityConfig(StageConfig):
     """Settings of `uda minicity`."""
 
-    seed: int = Field(default=0, ge=0)
-    """Seed of all scenes and looks."""
     gta5: int = Field(default=400, ge=0)
     """Images in the GTA5 layout."""
     synthia: int = Field(default=200, ge=0)
@@ -32,11 +30,16 @@ class MinicityConfig(StageConfig):
     """Image height in pixels."""
     width: int = Field(default=256, ge=128, multiple_of=2)
     """Image width in pixels."""
+    ideal: bool = False
+    """Draw the GTA5 part a second time in the camera's look, in the folder `ideal`, with the same names and labels:
+    what a perfect translation would give."""
 
     @model_validator(mode="after")
     def _draws_something(self) -> Self:
         if not any((self.gta5, self.synthia, self.cityscapes_train, self.cityscapes_val)):
             raise ValueError("gta5, synthia, cityscapes_train and cityscapes_val are all 0: there is nothing to draw")
+        if self.ideal and not self.gta5:
+            raise ValueError("ideal draws the images of gta5, which is 0")
         return self
 
 
@@ -54,7 +57,18 @@ def _run(job: Job) -> dict[str, Any]:
             width=config.width,
             progress=lambda done, _: progress.update(done),
         )
-    for file in sorted(path for name in ("gta5", "synthia", "cityscapes") for path in (root / name).rglob("*.png")):
+    if config.ideal:
+        with job.console.progress("minicity: ideal", config.gta5) as progress:
+            minicity.write_looks(
+                root / "ideal",
+                seed=config.seed,
+                count=config.gta5,
+                height=config.height,
+                width=config.width,
+                progress=lambda done, _: progress.update(done),
+            )
+    folders = ("gta5", "synthia", "cityscapes", "ideal")
+    for file in sorted(path for name in folders for path in (root / name).rglob("*.png")):
         job.run.add(file.relative_to(root).as_posix())
     return {"images": counts}
 

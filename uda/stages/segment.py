@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from uda.core import registry
-from uda.core.config import AdversaryConfig, Config, SegmenterConfig, Size, merged_over
+from uda.core.config import AdversaryConfig, Config, SegmenterConfig, Size
 from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig, OptimizerConfig, ScheduleConfig
@@ -22,11 +22,12 @@ from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_p
 
 if TYPE_CHECKING:
     from uda.data import dataset
-    from uda.engine import loop, runtime, stream
+    from uda.engine import inference, loop, runtime, stream
     from uda.segmenters import _store as store
     from uda.stages import _segment_task as task_module
 else:
     dataset = lazy_import("uda.data.dataset")
+    inference = lazy_import("uda.engine.inference")
     loop = lazy_import("uda.engine.loop")
     runtime = lazy_import("uda.engine.runtime")
     stream = lazy_import("uda.engine.stream")
@@ -82,12 +83,9 @@ class SegmentConfig(StageConfig):
     """How images are resized: bicubic (the recipes), bilinear or area."""
     joint_batch: bool = False
     """Run source and target images through the network together, so that BatchNorm sees both domains at once."""
-
-    @field_validator("optimizer", mode="before")
-    @classmethod
-    def _keep_defaults(cls, given: Any) -> Any:
-        """Lay what is given over the recipe's optimiser, so that setting a rate keeps its momentum and decay."""
-        return merged_over(cls.model_fields["optimizer"].get_default(), given)
+    target_statistics: int = Field(default=0, ge=0)
+    """Target images from which BatchNorm's statistics are estimated at the end (AdaBN, Li et al. 2016); 0 keeps those
+    of training, which are of both domains. It needs target images and `segmenter.norm` other than frozen."""
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -95,6 +93,8 @@ def _run(job: Job) -> dict[str, Any]:
     space = load_space(config.label_space)
     rt = runtime.make_runtime(config.runtime)
     task = task_module.SegmentTask(config, len(space.classes))
+    if config.target_statistics:
+        inference.require_statistics(task.network)
     if (init := job.inputs.get("init")) is not None:
         job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
     source = _domain(
@@ -105,8 +105,14 @@ def _run(job: Job) -> dict[str, Any]:
         size = config.target_size or config.size
         target = _domain(config, space, samples, size, number=1, with_labels="pseudo" in job.inputs)
     plan = segment_plan(config, task)
-    batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
+    # Target images that teach nothing are left out of the batches: their statistics are all that is wanted of them.
+    learnt_from = target if config.adversary is not None or "pseudo" in job.inputs else None
+    batches = stream.batches(source, learnt_from, total=config.fit.images, batch=config.fit.batch, runtime=rt)
     metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
+    if config.target_statistics and target is not None:
+        inference.estimate_statistics(
+            task.network, target.data, rt, batch=config.fit.batch, images=config.target_statistics
+        )
     if is_first_process():
         names = list(space.names)
         colors = [entry.color for entry in space.classes]
@@ -179,8 +185,12 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
     if config.adversary is not None and not has_target:
         mend = "give --target, or set adversary to null"
         raise ConfigError("an adversary needs unlabelled target images", "segment", mend)
-    if "target" in inputs and "pseudo" not in inputs and config.adversary is None:
-        mend = "name an adversary, give --pseudo, or leave --target out"
+    if config.target_statistics and not has_target:
+        raise ConfigError(
+            "there are no target images to estimate statistics from", "target_statistics", "give --target"
+        )
+    if "target" in inputs and "pseudo" not in inputs and config.adversary is None and not config.target_statistics:
+        mend = "name an adversary, give --pseudo, set target_statistics, or leave --target out"
         raise ConfigError("target images without labels teach nothing here", "segment", mend)
     method = registry.load("segmenters", config.segmenter.name)
     heads, multiple = method.heads(config.segmenter), method.size_multiple

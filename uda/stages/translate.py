@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +18,24 @@ from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig
-from uda.data.label_space import load_space
+from uda.data.label_space import LabelSpace, load_space
+from uda.data.rare_classes import class_counts, rare_class_probabilities
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
+from uda.data.supervision import split_pairs
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process, wait_for_processes
+from uda.translators.base import Setting
 
 if TYPE_CHECKING:
     from uda.data import dataset
-    from uda.engine import loop, runtime, stream
+    from uda.engine import inference, loop, runtime, stream
     from uda.nets import segmenter as segmenter_nets
     from uda.segmenters import _store as store
     from uda.stages import _render as rendering
     from uda.stages import _translate_task as task_module
 else:
     dataset = lazy_import("uda.data.dataset")
+    inference = lazy_import("uda.engine.inference")
     loop = lazy_import("uda.engine.loop")
     rendering = lazy_import("uda.stages._render")
     runtime = lazy_import("uda.engine.runtime")
@@ -59,24 +66,35 @@ class TranslateConfig(StageConfig):
     """Length and batch of the fit."""
     render_batch: int = Field(default=4, ge=1)
     """Images rendered at once (part of the result where a translator draws random styles)."""
+    samples: int = Field(default=1, ge=1)
+    """Renders of each source image, which differ in what the translator draws at random and in the target image drawn
+    for each; the manifest's column `input` then says which belong together."""
     render_target: bool = False
     """Render the target set too, in the look of the source (`target_samples.csv`)."""
     grid_rows: int = Field(default=4, ge=1)
     """Rows of the sample picture `grid.png`."""
     interpolation: Interpolation = "bicubic"
     """How images are resized."""
+    supervision: float = Field(default=1.0, gt=0, le=1)
+    """Part of the rows of --pairs (or --pseudo) that count as pairs: a fixed split, inside that of every larger part. A
+    method that learns from few pairs takes the other rows' images as unpaired."""
+    rare_classes: float = Field(default=0.0, ge=0, le=1)
+    """First part of the fit in which pairs are drawn in proportion to their shares of the classes
+    (`uda.data.rare_classes`; semi-paired paper: 0.5); then all alike."""
+    guide_statistics: int = Field(default=0, ge=0)
+    """Images of each domain from which the guide's BatchNorm statistics are estimated anew (AdaBN, Li et al. 2016), so
+    that source images are judged by the source's statistics and target images and translations by the target's; 0
+    keeps those that it came with."""
 
 
 def _run(job: Job) -> dict[str, Any]:
     config: TranslateConfig = job.config
     space = load_space(config.label_space)
-    names = list(space.names)
     rt = runtime.make_runtime(config.runtime)
-    guide = None
-    if (directory := job.inputs.get("guide")) is not None:
-        network = store.load_segmenter(directory, expected_classes=names).network
-        guide = segmenter_nets.as_guide(rt.place(network))
-    task = task_module.TranslateTask(config, len(names), guide)
+    source = read_samples(job.inputs["source"], check_files=True)
+    target = read_samples(job.inputs["target"], check_files=True)
+    setting = _setting(job, space, rt, source, target)
+    task = task_module.TranslateTask(config, setting)
     metrics: dict[str, Any] = {}
     if (fitted := job.inputs.get("translator")) is not None:
         task_module.load_translator(task.translator, fitted)
@@ -84,20 +102,43 @@ def _run(job: Job) -> dict[str, Any]:
             rt.place(one)
     elif task.groups():
         metrics = _fit_once(job, task, space, rt)
-    source = read_samples(job.inputs["source"], check_files=True)
-    target = read_samples(job.inputs["target"], check_files=True)
     renderer = rendering.Renderer(job, task.translator, space, rt)
-    renderer.render(source, target, direction="source_to_target")
+    started = time.monotonic()
+    count = renderer.render(source, target, direction="source_to_target")
+    if count:
+        metrics["rendered_per_second"] = count / (time.monotonic() - started)
     if config.render_target:
         renderer.render(target, source, direction="target_to_source")
     wait_for_processes(config)
     if is_first_process():
         job.run.reread()
         renderer.write_samples(source, target)
-        renderer.write_grid(source, target, guide)
+        renderer.write_grid(source, target, setting.guide)
         if not job.run.has(_FITTED):
-            _save(job, task)
+            _save(job, task, space)
     return metrics
+
+
+def _setting(
+    job: Job, space: LabelSpace, rt: runtime.Runtime, source: Sequence[Sample], target: Sequence[Sample]
+) -> Setting:
+    """The classes, and the guide with the statistics of each domain where they are asked for."""
+    config: TranslateConfig = job.config
+    names = list(space.names)
+    if (directory := job.inputs.get("guide")) is None:
+        return Setting(len(names))
+    network = store.load_segmenter(directory, expected_classes=names).network
+    if not config.guide_statistics:
+        return Setting(len(names), segmenter_nets.as_guide(rt.place(network)))
+    guides = []
+    for samples in (source, target):
+        data = dataset.SegmentationDataset(
+            samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
+        )
+        own = copy.deepcopy(network)
+        inference.estimate_statistics(own, data, rt, batch=config.render_batch, images=config.guide_statistics)
+        guides.append(segmenter_nets.as_guide(own))
+    return Setting(len(names), *guides)
 
 
 def _fit_once(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime.Runtime) -> dict[str, Any]:
@@ -113,24 +154,36 @@ def _fit_once(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime
         return kept
     metrics = _fit(job, task, space, rt)
     if is_first_process():
-        _save(job, task)
+        _save(job, task, space)
         job.run.write(_FITTED, (json.dumps(metrics, indent=2) + "\n").encode())
     return metrics
 
 
-def _save(job: Job, task: task_module.TranslateTask) -> None:
-    task_module.save_translator(task.translator, job.run.path("model.json").parent)
-    for name in ("translator.safetensors", "model.json"):
+def _save(job: Job, task: task_module.TranslateTask, space: LabelSpace) -> None:
+    directory, names = job.run.path("model.json").parent, ["translator.safetensors", "model.json"]
+    if task_module.save_made_segmenter(task.translator, directory, space, job.config.label_space):
+        names.append("segmenter.safetensors")
+    task_module.save_translator(task.translator, directory)
+    for name in names:
         job.run.add(name)
 
 
 def _fit(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime.Runtime) -> dict[str, Any]:
     config: TranslateConfig = job.config
+    if (init := job.inputs.get("init")) is not None:
+        task_module.load_translator(task.translator, init)
     maps = job.inputs.get("pairs") or job.inputs.get("pseudo")
     source = _domain(config, space, read_samples(job.inputs["source"], check_files=True), number=0, with_labels=True)
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
-    target_samples = read_samples(maps or job.inputs["target"], check_files=True)
-    target = _domain(config, space, target_samples, number=1, with_labels=maps is not None)
+    target_samples = read_samples(job.inputs["target"], check_files=True)
+    if maps is None:
+        target = _domain(config, space, target_samples, number=1, with_labels=False)
+    else:
+        few = task.translator.needs == "few_pairs"
+        if few and config.fit.batch % (2 * rt.processes):
+            mend = f"use a multiple of {2 * rt.processes}"
+            raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
+        target = _labelled(config, space, read_samples(maps, check_files=True), target_samples if few else None)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
     metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
@@ -160,11 +213,47 @@ def _domain(
     return stream.make_domain(data, config.augment, seed=config.seed, number=number)
 
 
+def _labelled(
+    config: TranslateConfig, space: LabelSpace, labelled: Sequence[Sample], target: Sequence[Sample] | None
+) -> stream.Domain:
+    """The pairs; with `target` by turns with unpaired images, whose map is 255 throughout.
+
+    Args:
+        config: settings of the stage.
+        space: the task's classes.
+        labelled: rows of --pairs or --pseudo.
+        target: rows of --target, where unpaired images are wanted; those that are pairs too are no unpaired ones.
+    """
+    pairs, others = split_pairs(labelled, config.supervision, seed=0)  # the same pairs whatever the run's seed
+    paired = {sample.image for sample in pairs}
+    unpaired = {
+        # Their labels stay closed, and so do their specs.
+        sample.image: replace(sample, label=None, dataset=pairs[0].dataset, spec_base=pairs[0].spec_base)
+        for sample in (() if target is None else (*others, *target))
+        if sample.image not in paired
+    }
+    data = dataset.SegmentationDataset(
+        [*pairs, *unpaired.values()], space, size=config.size, interpolation=config.interpolation
+    )
+    weights = [sample.weight for sample in pairs]
+    until: int | None = None
+    if config.rare_classes:
+        counts = class_counts((data.sample_at(place)[1] for place in range(len(pairs))), space.num_classes)
+        weights = [a * float(b) for a, b in zip(weights, rare_class_probabilities(counts), strict=True)]
+        until = round(config.rare_classes * config.fit.images / (2 if unpaired else 1))
+    first = stream.Order(weights, config.seed, 1, until=until)
+    rest = stream.Order([sample.weight for sample in unpaired.values()], config.seed, 2)
+    order: stream.Order | stream.ByTurns = stream.ByTurns(first, rest, len(pairs)) if unpaired else first
+    return stream.Domain(data, order, config.augment, config.seed, 1)
+
+
 def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     method = registry.load("translators", config.translator.name)
     sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
     for key, size in sizes.items():
-        check_divisible(key, size or config.size, method.size_multiple, f"translator {config.translator.name}")
+        check_divisible(
+            key, size or config.size, method.multiple_of(config.translator), f"translator {config.translator.name}"
+        )
     if config.render_target and "target_to_source" not in method.directions:
         raise ConfigError(f"{config.translator.name} renders one way only", "render_target", "set it to false")
     if method.requires_guide(config.translator) and "guide" not in inputs:
@@ -172,12 +261,20 @@ def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
         raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
     if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
         raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
-    if "translator" in inputs:  # in a pipeline it may be made later
-        if inputs["translator"].exists():
-            _check_fitted(config, inputs["translator"])
-    elif method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
+    if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
+        key = "supervision" if config.supervision < 1 else "rare_classes"
+        raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
+    if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
+        why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
+        raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
+    for name in {"init", "translator"} & set(inputs):
+        if inputs[name].exists():  # in a pipeline it may be made later
+            _check_fitted(config, inputs[name])
+    if "translator" in inputs:
+        return
+    if method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
         raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
-    elif method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
+    if method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
         mend = "give --pairs CSV (image, label) or --pseudo CSV"
         raise ConfigError(f"{config.translator.name} needs pairs of target images and labels", "translate", mend)
 
@@ -198,6 +295,6 @@ STAGE = Stage(
     config=TranslateConfig,
     run=_run,
     required=("source", "target"),
-    optional=("guide", "translator", "pairs", "pseudo"),
+    optional=("guide", "translator", "init", "pairs", "pseudo"),
     check=_check,
 )

@@ -18,6 +18,7 @@ from uda.stages._segment_task import SegmentTask
 from uda.stages._translate_task import TranslateTask
 from uda.stages.segment import SegmentConfig, segment_plan
 from uda.stages.translate import translate_plan
+from uda.translators.base import Setting
 
 _STEPS = 2
 
@@ -40,7 +41,7 @@ def prepare(config: Any, classes: int, guide_config: Any, runtime: Runtime) -> t
     if guide_config is not None:
         method = registry.load("segmenters", guide_config.segmenter.name)
         guide = as_guide(runtime.place(method(guide_config.segmenter, classes).network))
-    translating = TranslateTask(config, classes, guide)
+    translating = TranslateTask(config, Setting(classes, guide))
     plan = translate_plan(config, translating)
     return translating, replace(plan, images=_STEPS * plan.batch), size
 

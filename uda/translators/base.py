@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ValidationInfo, field_validator
-
-from uda.core.config import MethodConfig, merged_over
+from uda.core.config import MethodConfig
 from uda.core.training import OptimizerConfig, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from uda.data.batch import Batch, Context
+    from uda.nets.segmenter import SegmenterNetwork
 
 Needs = Literal["nothing", "unpaired", "target_maps", "pairs", "few_pairs"]
 Direction = Literal["source_to_target", "target_to_source"]
@@ -35,15 +34,24 @@ class Setting:
         num_classes: classes of the label space.
         guide: images_BCHW in [-1, 1] -> logits_BNHW at the images' size; a frozen segmenter in eval mode through
             which gradients pass to the images. Never part of the translator's state. None where there is none.
+        target_guide: the same for images that look like the target's; None: `guide` is asked about those too.
     """
 
     num_classes: int
     guide: Callable[[Tensor], Tensor] | None = None
+    target_guide: Callable[[Tensor], Tensor] | None = None
+
+    def guide_of(self, domain: str) -> Callable[[Tensor], Tensor] | None:
+        """Whom to ask about images that look like "source" or "target"."""
+        return (self.target_guide or self.guide) if domain == "target" else self.guide
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A translated batch: images_BCHW in [-1, 1] at the input's size, labels_BHW carried along where known."""
+    """A translated batch: images_BCHW in [-1, 1] at the input's size, and labels_BHW where known.
+
+    They are the input's labels, carried along, or those of a translated map.
+    """
 
     images_BCHW: Tensor
     labels_BHW: Tensor | None = None
@@ -56,13 +64,6 @@ class TranslatorConfigBase(MethodConfig):
     """One optimiser for each player."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate over the run, for all players."""
-
-    @field_validator("optimizers", "schedule", mode="before")
-    @classmethod
-    def _keep_defaults(cls, given: Any, info: ValidationInfo) -> Any:
-        """Lay what is given over the method's own default, so that setting a rate keeps the method's betas."""
-        field = cls.model_fields[str(info.field_name)]
-        return merged_over(field.get_default(call_default_factory=True), given)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -101,6 +102,11 @@ class AbstractTranslator(ABC):
         """
 
     @classmethod
+    def multiple_of(cls, config: Any) -> int:
+        """What image height and width must be divisible by as configured."""
+        return cls.size_multiple
+
+    @classmethod
     def requires_guide(cls, config: Any) -> bool:
         """Whether it cannot work without a guide when configured so."""
         return False
@@ -133,6 +139,10 @@ class AbstractTranslator(ABC):
 
     def swap_guidance(self, batch: Batch) -> Translation | None:
         """Each source image translated with the guidance of its neighbour in the batch; None where unguided."""
+        return None
+
+    def segmenter_network(self) -> tuple[dict[str, Any], SegmenterNetwork] | None:
+        """Settings and network of a segmenter that came out of the fit (a discriminator that segments), or None."""
         return None
 
     def extra_state(self) -> dict[str, Any]:

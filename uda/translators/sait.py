@@ -133,7 +133,7 @@ class Sait(AbstractTranslator):
                 "translator sait",
                 "give --guide, or set translator.guidance false and translator.weights.symmetric_ce 0",
             )
-        self._guide, self._steps = setting.guide, 0
+        self._setting, self._steps = setting, 0
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks |= {f"{part}_{domain}": network for part, network in _networks(config, setting).items()}
@@ -182,13 +182,13 @@ class Sait(AbstractTranslator):
         """Deterministic: one image gives one translation. Averaged weights render where there are any."""
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="sait")[domain]
-        return Translation(self._render(domain, images, self._guidance(images)), domain_labels(batch, domain))
+        return Translation(self._render(domain, images, self._guidance(domain, images)), domain_labels(batch, domain))
 
     def swap_guidance(self, batch: Batch) -> Translation | None:
         """Source image i under the logits of image i + 1 (the paper's appendix C)."""
         images = domain_images(batch, "source", method="sait")["source"]
         with torch.no_grad():
-            logits = self._guidance(images)
+            logits = self._guidance("source", images)
             if logits is None:
                 return None
             return Translation(self._render("source", images, logits.roll(-1, dims=0)), batch.source_labels_BHW)
@@ -206,7 +206,11 @@ class Sait(AbstractTranslator):
         return [network for name, network in self.networks.items() if name.startswith(prefixes)]
 
     def _fake_of(self, images: Mapping[str, Tensor]) -> Callable[[str], Tensor]:
-        return lambda domain: self._render(domain, images[domain], self._guidance(images[domain]), averaged=False)
+        def fake(domain: str) -> Tensor:
+            own = images[domain]
+            return self._render(domain, own, self._guidance(domain, own), averaged=False)
+
+        return fake
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
@@ -226,7 +230,8 @@ class Sait(AbstractTranslator):
             terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
 
         guided_back = self.config.guidance and self.config.cycle_guide == "translated" and weights.image_cycle > 0
-        fake_logits = self._guide(fake) if self._guide and (weights.symmetric_ce or guided_back) else None
+        guide_there = self._setting.guide_of(there)
+        fake_logits = guide_there(fake) if guide_there and (weights.symmetric_ce or guided_back) else None
         if weights.image_cycle or weights.latent_cycle:
             back = encode_there(fake)
         if weights.image_cycle:
@@ -241,17 +246,19 @@ class Sait(AbstractTranslator):
 
     def _real_logits(self, domain: str, images: Tensor, context: Context) -> Tensor | None:
         """The guide's logits on real images, once an iteration; None where nothing needs them."""
-        if not self.requires_guide(self.config) or self._guide is None:
+        guide = self._setting.guide_of(domain)
+        if not self.requires_guide(self.config) or guide is None:
             return None
         key = f"logits_{domain}"
         if key not in context.made:
             with torch.no_grad():
-                context.made[key] = self._guide(images)
+                context.made[key] = guide(images)
         logits: Tensor = context.made[key]
         return logits
 
-    def _guidance(self, images: Tensor) -> Tensor | None:
-        return self._guide(images) if self._guide and self.config.guidance else None
+    def _guidance(self, domain: str, images: Tensor) -> Tensor | None:
+        guide = self._setting.guide_of(domain)
+        return guide(images) if guide and self.config.guidance else None
 
     def _modulations(self, domain: str, logits: Tensor | None, prefix: str = "") -> list[Modulation] | None:
         if logits is None or not self.config.guidance:

@@ -1,0 +1,177 @@
+"""MS-SSIM and LPIPS between samples, the weights they need, and nearest images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+from torchvision.models import alexnet
+
+from uda.core.errors import DataError
+from uda.metrics import diversity
+from uda.metrics.diversity import Diversity, ms_ssim, ms_ssim_scales
+from uda.metrics.nearest import NearestLayout
+from uda.metrics.weights import NotMeasurableError, find_weights
+
+URL = "https://example.org/files/network-0123abcd.pth"
+
+
+def noise(count: int, size: tuple[int, int] = (24, 32), seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, 3, *size), generator=generator, dtype=torch.uint8)
+
+
+class Difference(nn.Module):
+    """Stands for LPIPS: the mean absolute difference of images in [-1, 1]."""
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        assert -1 <= min(one.min(), other.min()) <= max(one.max(), other.max()) <= 1
+        return (one - other).abs().mean((1, 2, 3), keepdim=True)
+
+
+def flat(*greys: int) -> Tensor:
+    return torch.stack([torch.full((3, 24, 32), grey, dtype=torch.uint8) for grey in greys])
+
+
+def test_equal_samples_have_no_diversity() -> None:
+    meter = Diversity(Difference())
+    meter.update(noise(1).repeat(3, 1, 1, 1))
+    assert (meter.inputs, meter.pairs) == (1, 3)
+    assert meter.ms_ssim() == pytest.approx(1)
+    assert meter.lpips() == 0
+
+
+def test_the_mean_is_over_pairs_and_then_over_inputs() -> None:
+    meter = Diversity(Difference())
+    meter.update(flat(0, 51, 255))  # pairs differ by 0.4, 2 and 1.6 in [-1, 1]
+    meter.update(flat(0, 51))
+    assert (meter.inputs, meter.pairs) == (2, 4)
+    assert meter.lpips() == pytest.approx((4 / 3 + 0.4) / 2, rel=1e-5)
+
+
+def test_the_more_samples_differ_the_lower_is_their_similarity() -> None:
+    base = noise(1)
+    values = []
+    for strength in (0, 40, 120):
+        change = (noise(1, seed=1).float() / 255 - 0.5) * strength
+        values.append(ms_ssim(base, (base.float() + change).clamp(0, 255).to(torch.uint8)))
+    assert values[0] > values[1] > values[2]
+
+
+def test_five_scales_are_the_published_measure() -> None:
+    one = noise(1, (180, 180))
+    other = (one.float() * 0.8 + noise(1, (180, 180), seed=1).float() * 0.2).to(torch.uint8)
+    expected = multiscale_structural_similarity_index_measure(one / 255, other / 255, data_range=1.0)
+    assert ms_ssim_scales(180, 180) == 5
+    assert ms_ssim(one, other) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "scales"), [(176, 5), (175, 4), (99, 4), (98, 3), (44, 3), (43, 2), (22, 2), (21, 1), (11, 1)]
+)
+def test_small_images_take_the_scales_that_fit(side: int, scales: int) -> None:
+    assert ms_ssim_scales(side, 2 * side) == ms_ssim_scales(300, side) == scales
+    images = noise(1, (side, side))
+    assert ms_ssim(images, images) == pytest.approx(1)
+
+
+def test_tiny_images_are_refused() -> None:
+    with pytest.raises(NotMeasurableError, match="images of 10x40 are smaller than SSIM's window; set size larger"):
+        ms_ssim_scales(10, 40)
+
+
+def test_one_sample_is_refused() -> None:
+    with pytest.raises(ValueError, match="one sample has no diversity"):
+        Diversity(None).update(noise(1))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """torchvision's AlexNet with random weights."""
+    file = tmp_path_factory.mktemp("weights") / "alexnet.pth"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tensors = alexnet(weights=None).features.state_dict()
+    torch.save({f"features.{name}": tensor for name, tensor in tensors.items()}, file)
+    return file
+
+
+def test_lpips_takes_its_backbone_from_a_file(weights: Path) -> None:
+    before = torch.get_rng_state()
+    network = diversity.load_lpips(weights, download=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    held = torch.load(weights, weights_only=True)
+    mine = network.net.state_dict()
+    assert len(mine) == 10
+    for name, tensor in mine.items():
+        assert torch.equal(tensor, held[f"features.{name.split('.', 1)[1]}"])
+    one, other = (noise(1, (64, 64), seed).float() / 127.5 - 1 for seed in (0, 1))
+    assert float(network(one, one)) == 0
+    assert float(network(one, other)) > 0  # the linear layers are there, and weigh by no negative number
+    assert not network.training and not any(one.requires_grad for one in network.parameters())
+
+
+def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
+    torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(DataError, match=r"other.pth: holds no AlexNet of torchvision \(10 tensors"):
+        diversity.load_lpips(tmp_path / "other.pth", download=False)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints" / "network-0123abcd.pth"
+
+
+def test_weights_come_from_the_given_file_or_the_cache(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        NotMeasurableError, match=r"network-0123abcd.pth is not in the download cache; set w=FILE, or d"
+    ):
+        find_weights(None, URL, setting="w", download=False)
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"cached")
+    assert find_weights(None, URL, setting="w", download=False) == cache
+    with pytest.raises(DataError, match="no such weights file; mend w") as told:
+        find_weights(tmp_path / "none.pth", URL, setting="w", download=True)
+    assert not isinstance(told.value, NotMeasurableError)
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"own")
+    assert find_weights(own, URL, setting="w", download=False) == own
+
+
+def test_downloads_are_checked_and_their_failures_said(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(url: str, file: str, *, hash_prefix: str, progress: bool) -> None:
+        asked.append((url, hash_prefix))
+        if len(asked) == 1:
+            raise OSError("no route to host")
+        Path(file).write_bytes(b"fetched")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    with pytest.raises(
+        NotMeasurableError, match=r"cannot be fetched \(no route to host\); fetch it elsewhere and set w"
+    ):
+        find_weights(None, URL, setting="w", download=True)
+    assert find_weights(None, URL, setting="w", download=True).read_bytes() == b"fetched"
+    assert asked == [(URL, "0123abcd")] * 2
+
+
+def test_the_nearest_image_is_that_of_the_same_layout() -> None:
+    wanted = noise(2, (32, 64))
+    others = noise(5, (32, 64), seed=1)
+    paler = (wanted // 2 + 90).flip(0)
+    nearest = NearestLayout(wanted)
+    for batch in (others[:2], torch.cat((others[2:], paler[:1])), paler[1:]):
+        nearest.update(batch)
+    assert torch.equal(nearest.images[0], paler[1])
+    assert torch.equal(nearest.images[1], paler[0])
+
+
+def test_flat_images_are_near_to_nothing_but_there() -> None:
+    nearest = NearestLayout(flat(10))
+    nearest.update(noise(1))
+    assert torch.equal(nearest.images[0], noise(1)[0])

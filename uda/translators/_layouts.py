@@ -1,0 +1,101 @@
+"""What translators from label maps to images share: whose maps and images, first weights, averaged weights.
+
+They are fitted on target images with their maps (a few real ones or pseudo-labels) and render the source's maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from uda.core.errors import DataError
+from uda.core.lazy import lazy_import
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+    from uda.nets import ema, init, spectral
+else:
+    torch = lazy_import("torch")
+    ema, init, spectral = (lazy_import(f"uda.nets.{name}") for name in ("ema", "init", "spectral"))
+
+AVERAGED = "averaged_"
+"""Prefix of the averaged copy of a network."""
+
+
+def target_pairs(batch: Batch, context: Context, num_classes: int, *, method: str) -> tuple[Tensor, Tensor]:
+    """Target images_BCHW in [-1, 1] and their labels_BHW, looked at once an iteration.
+
+    Raises:
+        DataError: one of them is missing, or no pixel of the maps is of a known class: there is nothing to learn.
+    """
+    images, labels = batch.target_images_BCHW, batch.target_labels_BHW
+    if images is None:
+        raise DataError("no target images", f"translator {method}", "give --target")
+    if labels is None:
+        raise DataError("no label maps of target images", f"translator {method}", "give --pairs or --pseudo")
+    if "known" not in context.made:
+        context.made["known"] = bool((labels < num_classes).any())
+    if not context.made["known"]:
+        what = f"no pixel of {len(labels)} label maps at image {context.images_seen} is of a known class"
+        mend = "give maps with more labelled pixels (a lower threshold), larger crops or a larger batch"
+        raise DataError(what, f"translator {method}", mend)
+    return images, labels
+
+
+def source_labels(batch: Batch, *, method: str) -> Tensor:
+    """The labels_BHW that are rendered.
+
+    Raises:
+        DataError: there are none.
+    """
+    if batch.source_labels_BHW is None:
+        raise DataError("no label maps to render", f"translator {method}", "give a --source with labels")
+    return batch.source_labels_BHW
+
+
+def reference_images(batch: Batch, *, method: str) -> Tensor:
+    """Target images_BCHW to take a style from.
+
+    Raises:
+        DataError: there are none.
+    """
+    if batch.target_images_BCHW is None:
+        raise DataError("no target images to take a style from", f"translator {method}", "give --target")
+    return batch.target_images_BCHW
+
+
+def prepare(networks: Mapping[str, nn.Module]) -> None:
+    """Draw first weights (Xavier, gain 0.02) and put spectral norm where each network's `normalised` says."""
+    for network in networks.values():
+        init.initialise(network, "xavier")
+        for part in network.normalised():  # type: ignore[operator]  # of SPADE's and OASIS's networks
+            spectral.spectral_normalise(part)
+
+
+def add_averages(networks: MutableMapping[str, nn.Module], names: Iterable[str]) -> None:
+    """Put an averaged copy beside each named network."""
+    networks.update({AVERAGED + name: ema.averaged_copy(networks[name]) for name in names})
+
+
+def update_averages(networks: Mapping[str, nn.Module], decay: float, step: int) -> None:
+    """Move the averaged copies after step `step` (from 0); see `uda.nets.ema.ramped` for the first steps."""
+    for name, network in networks.items():
+        if name.startswith(AVERAGED):
+            ema.update_average(network, networks[name.removeprefix(AVERAGED)], ema.ramped(decay, step))
+
+
+def first_on(items: Iterable[Batch], count: int, network: nn.Module) -> Iterable[Batch]:
+    """At most `count` batches, on the network's device."""
+    device = next(network.parameters()).device
+    return (batch.to(device) for batch in islice(items, count))
+
+
+def draw(size: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard normal numbers on `device`, from the given generator or, in training, from PyTorch's own."""
+    if generator is None:
+        return torch.randn(tuple(size), device=device)
+    return torch.randn(tuple(size), generator=generator, device=generator.device).to(device)

@@ -1,0 +1,218 @@
+"""Cycle-consistent adversarial translation (CycleGAN, Zhu et al. 2017), with BDL's semantic loss as an option.
+
+Two generators that undo each other and two 70x70 patch discriminators. BDL (Li et al. 2019) adds that the frozen
+segmenter must say the same of an image, of its translation and of its reconstruction: mean squares between
+instance-normalised logits. Differences: the guide's logits are compared at the images' size (BDL: at stride 8), and
+where guides of both domains are given, each judges the images that look like its own (BDL has one network).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field
+
+from uda.core.config import Config
+from uda.core.errors import ConfigError
+from uda.core.lazy import lazy_import
+from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators._buffer import ImageBuffer
+from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
+from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+    from uda.losses import consistency, gan
+    from uda.nets import blocks, patchgan, resnet_translation
+else:
+    torch = lazy_import("torch")
+    consistency, gan = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.gan")
+    blocks, patchgan = lazy_import("uda.nets.blocks"), lazy_import("uda.nets.patchgan")
+    resnet_translation = lazy_import("uda.nets.resnet_translation")
+
+
+class CycleganWeights(Config):
+    """Weight of each term, summed over the two directions; 0 switches it off."""
+
+    gan: float = Field(default=1.0, ge=0)
+    """Adversarial loss of the generators (paper)."""
+    cycle: float = Field(default=10.0, ge=0)
+    """L1 of an image and its translation there and back (paper)."""
+    identity: float = Field(default=5.0, ge=0)
+    """L1 of an image and what the generator of its own domain makes of it: half the cycle's weight (authors' code and
+    BDL; the paper has it for paintings only)."""
+    semantic_translation: float = Field(default=0.0, ge=0)
+    """Distance of the guide's logits on an image and on its translation (BDL: 0.1); needs a guide."""
+    semantic_reconstruction: float = Field(default=0.0, ge=0)
+    """Distance of the guide's logits on an image and on its reconstruction (BDL: 10); needs a guide."""
+    discriminator: float = Field(default=0.5, ge=0)
+    """Adversarial loss of the discriminators, real and fake summed, hence halved (paper)."""
+
+
+class CycleganConfig(TranslatorConfigBase):
+    """Settings of `cyclegan`."""
+
+    name: str = "cyclegan"
+    """Name of the method."""
+    width: int = Field(default=64, ge=1)
+    """Channels of the generators at full resolution (paper)."""
+    blocks: int = Field(default=9, ge=0)
+    """Residual blocks of each generator (paper, for 256 pixels and more; 6 for 128)."""
+    upsampling: Literal["transposed", "nearest"] = "transposed"
+    """Transposed convolutions (paper), or nearest neighbours and a convolution (as SemGAN), against checkerboards."""
+    discriminator_width: int = Field(default=64, ge=1)
+    """Channels after a discriminator's first convolution (paper)."""
+    discriminator_layers: int = Field(default=3, ge=1)
+    """Convolutions of stride 2 in each discriminator; 3: patches of 70x70 (paper)."""
+    gan_loss: Literal["lsgan", "bce"] = "lsgan"
+    """Least squares (paper) or cross-entropy."""
+    buffer: int = Field(default=50, ge=0)
+    """Earlier fakes of each domain that the discriminators are shown too (paper)."""
+    weights: CycleganWeights = CycleganWeights()
+    """Weights of the loss terms."""
+    optimizers: Mapping[str, OptimizerConfig] = {
+        "generator": OptimizerConfig(lr=2e-4, betas=(0.5, 0.999)),
+        "discriminator": OptimizerConfig(lr=2e-4, betas=(0.5, 0.999)),
+    }
+    """Adam, the same for both players (rate: paper; betas: authors' code)."""
+    schedule: ScheduleConfig = ScheduleConfig(name="linear_tail", constant=0.5)
+    """Constant for the first half, then linearly to 0 (paper: 100 + 100 epochs)."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(
+            width=4,
+            blocks=1,
+            discriminator_width=4,
+            discriminator_layers=2,
+            buffer=3,
+            weights=CycleganWeights(semantic_translation=0.1, semantic_reconstruction=10.0),
+        )
+
+
+class Cyclegan(AbstractTranslator):
+    """`generator_DOMAIN` makes images of that domain out of the other one's, `discriminator_DOMAIN` judges them.
+
+    Raises:
+        ConfigError: no guide where a semantic loss needs one.
+    """
+
+    Config = CycleganConfig
+    needs = "unpaired"
+    size_multiple = 4
+    directions = ("source_to_target", "target_to_source")
+
+    def __init__(self, config: CycleganConfig, setting: Setting) -> None:
+        self.config = config
+        if self.requires_guide(config) and setting.guide is None:
+            raise ConfigError(
+                "needs a segmenter as guide",
+                "translator cyclegan",
+                "give --guide, or set translator.weights.semantic_translation and .semantic_reconstruction 0",
+            )
+        self._setting = setting
+        self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
+        networks: dict[str, nn.Module] = {}
+        for domain in OTHER:
+            networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
+                config.width, config.blocks, config.upsampling
+            )
+            networks[f"discriminator_{domain}"] = patchgan.PatchDiscriminator(
+                3, config.discriminator_width, config.discriminator_layers, "instance"
+            )
+        self.networks: Mapping[str, nn.Module] = {
+            name: patchgan.initialise_gan(network) for name, network in networks.items()
+        }
+
+    @classmethod
+    def requires_guide(cls, config: CycleganConfig) -> bool:
+        """Both semantic losses ask the segmenter."""
+        return config.weights.semantic_translation > 0 or config.weights.semantic_reconstruction > 0
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """`generator` (both), then `discriminator` (both)."""
+        return {
+            player: [p for name, net in self.networks.items() if name.startswith(player) for p in net.parameters()]
+            for player in ("generator", "discriminator")
+        }
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Terms of one turn, each summed over both directions; see `CycleganWeights`."""
+        images = domain_images(batch, *OTHER, method="cyclegan")
+        if player == "discriminator":
+            return {"discriminator": self._discriminators(images, context)}
+        terms: dict[str, Tensor] = {}
+        for domain in OTHER:
+            add_terms(terms, self._one_way(domain, images[domain], context))
+        return terms
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Deterministic: one image gives one translation."""
+        domain = from_domain(direction)
+        images = domain_images(batch, domain, method="cyclegan")[domain]
+        return Translation(self.networks[f"generator_{OTHER[domain]}"](images), domain_labels(batch, domain))
+
+    def extra_state(self) -> dict[str, Any]:
+        """The earlier fakes of each domain."""
+        return {"buffers": {domain: buffer.state() for domain, buffer in self._buffers.items()}}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        for domain, buffer in self._buffers.items():
+            buffer.restore(state["buffers"][domain])
+
+    def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
+        """The generators' terms of translating one domain's images to the other domain and back."""
+        weights, there, terms = self.config.weights, OTHER[domain], {}
+        make, make_back = self.networks[f"generator_{there}"], self.networks[f"generator_{domain}"]
+        fake = make(images)
+        context.made[f"fake_{there}"] = fake.detach()
+        if weights.gan:
+            terms["gan"] = gan.generator_loss(self.config.gan_loss, self.networks[f"discriminator_{there}"](fake))
+        if weights.cycle or weights.semantic_reconstruction:
+            back = make_back(fake)
+        if weights.cycle:
+            terms["cycle"] = consistency.l1(back, images)
+        if weights.identity:
+            terms["identity"] = consistency.l1(make_back(images), images)
+        guide, guide_there = self._setting.guide_of(domain), self._setting.guide_of(there)
+        if guide is None or guide_there is None or not self.requires_guide(self.config):
+            return terms
+        with torch.no_grad():
+            logits = guide(images)
+        if weights.semantic_translation:
+            terms["semantic_translation"] = semantic_distance(guide_there(fake), logits)
+        if weights.semantic_reconstruction:
+            terms["semantic_reconstruction"] = semantic_distance(guide(back), logits)
+        return terms
+
+    def _discriminators(self, images: Mapping[str, Tensor], context: Context) -> Tensor:
+        """Loss of both discriminators on real images and on fakes, new or out of the buffer."""
+        losses = []
+        for domain, there in OTHER.items():
+            if f"fake_{there}" not in context.made:
+                with torch.no_grad():
+                    context.made[f"fake_{there}"] = self.networks[f"generator_{there}"](images[domain])
+            fake = self._buffers[there].exchange(context.made[f"fake_{there}"])
+            discriminator, kind = self.networks[f"discriminator_{there}"], self.config.gan_loss
+            losses.append(gan.discriminator_loss(kind, discriminator(images[there]), real=True))
+            losses.append(gan.discriminator_loss(kind, discriminator(fake), real=False))
+        return torch.stack(losses).sum()
+
+
+def semantic_distance(logits_BNHW: Tensor, reference_BNHW: Tensor) -> Tensor:
+    """BDL's semantic loss: mean square between logits, each class of each image brought to mean 0 and deviation 1.
+
+    Args:
+        logits_BNHW: raw logits on a translation or reconstruction.
+        reference_BNHW: raw logits on the original; no gradient goes into them.
+    """
+    normed, wanted = (blocks.instance_norm(each.float()) for each in (logits_BNHW, reference_BNHW.detach()))
+    return (normed - wanted).square().mean()

@@ -1,0 +1,107 @@
+"""Fourier domain adaptation (FDA, Yang & Soatto 2020): the low frequencies' amplitudes of a target image; no fitting.
+
+Amplitudes at low frequencies carry colour and light, phases carry the content. Differences: one target image is drawn
+for each source image when the set is rendered (the authors draw anew at every training step), and the window is that
+of the authors' demonstration, symmetric about frequency 0 (their training code leaves out one row and one column of
+it, so that the spectrum is no longer that of a real image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field
+
+from uda.core.lazy import lazy_import
+from uda.translators._domains import OTHER, domain_images, domain_labels, from_domain, in_turn
+from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+else:
+    torch = lazy_import("torch")
+
+
+class FdaConfig(TranslatorConfigBase):
+    """Settings of `fda`."""
+
+    name: str = "fda"
+    """Name of the method."""
+    beta: float = Field(default=0.01, ge=0, le=0.5)
+    """Half the side of the swapped window over the image's shorter side (paper: 0.01, 0.05 and 0.09, one segmenter
+    each); 0 swaps nothing."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(beta=0.09)
+
+
+class Fda(AbstractTranslator):
+    """Image i takes low-frequency amplitudes of image i of the other domain, which the caller draws at random."""
+
+    Config = FdaConfig
+    needs = "nothing"
+    directions = ("source_to_target", "target_to_source")
+
+    def __init__(self, config: FdaConfig, setting: Setting) -> None:
+        self.config = config
+        self.networks: Mapping[str, nn.Module] = {}
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """None: nothing is fitted."""
+        return {}
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """None: nothing is fitted."""
+        return {}
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Restyled images, clipped to [-1, 1]; where the other domain has fewer images they are used in turn.
+
+        Raises:
+            DataError: images of one domain are missing.
+        """
+        domain = from_domain(direction)
+        given = domain_images(batch, *OTHER, method="fda")
+        images = given[domain]
+        references = in_turn(given[OTHER[domain]], len(images))
+        with torch.autocast(images.device.type, enabled=False):
+            swapped = swap_amplitudes(images.float(), references.float(), self.config.beta)
+        return Translation(swapped.clamp(-1, 1), domain_labels(batch, domain))
+
+
+def swap_amplitudes(images_BCHW: Tensor, references_BCHW: Tensor, beta: float) -> Tensor:
+    """Images with their own phases, and their references' amplitudes at low frequencies (paper, eq. 3).
+
+    Works on intensities from 0 as the authors insist: only there is the amplitude of frequency 0 the mean colour,
+    which therefore becomes the reference's for any `beta` above 0.
+
+    Args:
+        images_BCHW: RGB in [-1, 1].
+        references_BCHW: RGB in [-1, 1], one for each image, of any size: frequencies are cycles per image.
+        beta: frequencies up to floor(beta * shorter side) are swapped in both directions; 0 swaps none.
+
+    Returns:
+        RGB of the images' size, not clipped: ringing may leave [-1, 1].
+    """
+    if not beta:
+        return images_BCHW
+    height, width = images_BCHW.shape[-2:]
+    # Beyond the smaller image's last whole frequency there is nothing to swap.
+    last = (min(height, width, *references_BCHW.shape[-2:]) - 1) // 2
+    reach = min(int(beta * min(height, width)), last)
+    # A real image's spectrum needs no negative columns; "forward" makes amplitudes independent of the size.
+    spectrum, reference = (torch.fft.rfft2((rgb + 1) / 2, norm="forward") for rgb in (images_BCHW, references_BCHW))
+    rows = torch.arange(-reach, reach + 1, device=spectrum.device)[:, None]
+    columns = torch.arange(reach + 1, device=spectrum.device)
+    low = spectrum[..., rows, columns]
+    spectrum[..., rows, columns] = torch.polar(reference[..., rows, columns].abs(), low.angle())
+    intensities: Tensor = torch.fft.irfft2(spectrum, s=(height, width), norm="forward")
+    return intensities * 2 - 1

@@ -1,0 +1,244 @@
+"""Label maps to images by adversarial supervision alone: a discriminator that segments (OASIS, Schoenfeld et al. 2021).
+
+Fitted on target images with label maps, it renders the source's maps: a labelled set that looks like the target. The
+maps are joined to 64 channels of noise, by which one map gives many images. Unknown pixels (255) are a class of their
+own to the generator, as in the authors' 35 channels for Cityscapes, and count for nothing in the discriminator's N
+classes; `fake` is its last channel. Differences to the authors' code: see `uda.losses.label_mix` for LabelMix; the
+discriminator sees the fakes of the generator's turn (theirs makes them anew); batch norm takes one process's images;
+averaged weights start as a plain mean (`uda.nets.ema.ramped`), and their statistics are estimated once, before
+rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field
+
+from uda.core.config import Config
+from uda.core.lazy import lazy_import
+from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _layouts, _segmented
+from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data import batch as batches_module
+    from uda.data.batch import Batch, Context
+    from uda.losses import n_plus_one
+    from uda.nets import oasis_discriminator, segmenter, spade_resnet, spectral
+else:
+    torch = lazy_import("torch")
+    batches_module = lazy_import("uda.data.batch")
+    n_plus_one = lazy_import("uda.losses.n_plus_one")
+    oasis_discriminator = lazy_import("uda.nets.oasis_discriminator")
+    segmenter, spectral = lazy_import("uda.nets.segmenter"), lazy_import("uda.nets.spectral")
+    spade_resnet = lazy_import("uda.nets.spade_resnet")
+
+NoiseMode = Literal["global", "local", "class"]
+
+
+class OasisWeights(Config):
+    """Weight of each term; 0 switches it off."""
+
+    gan: float = Field(default=1.0, ge=0)
+    """The generator's images segmented into their label maps, classes balanced (paper, eq. 2)."""
+    discriminator_real: float = Field(default=1.0, ge=0)
+    """Real images segmented into their label maps, classes balanced (paper, eq. 1)."""
+    discriminator_fake: float = Field(default=1.0, ge=0)
+    """Made images called fake on every pixel (paper, eq. 1)."""
+    label_mix: float = Field(default=10.0, ge=0)
+    """Logits of a mixed image like the mix of logits (authors' code: 10, Cityscapes 5)."""
+
+
+class OasisConfig(TranslatorConfigBase):
+    """Settings of `oasis`; where the authors' code has other values for Cityscapes they are named."""
+
+    name: str = "oasis"
+    """Name of the method."""
+    width: int = Field(default=64, ge=1)
+    """Channels before the generator's last convolution (authors' code)."""
+    noise_channels: int = Field(default=64, ge=1)
+    """Channels of noise joined to the label map (paper)."""
+    noise: NoiseMode = "global"
+    """What is drawn anew when rendering: one vector for the whole image, as in training (paper), one for each pixel
+    (`local`), or one for each class of the map (`class`)."""
+    spade_hidden: int = Field(default=128, ge=1)
+    """Channels between SPADE's convolutions (authors' code)."""
+    norm: Literal["batch", "instance"] = "batch"
+    """What SPADE modulates (authors' code: synchronised batch norm)."""
+    discriminator_width: int = Field(default=64, ge=1)
+    """Channels before the discriminator's last convolution (authors' code)."""
+    ema: float | None = Field(default=0.9999, ge=0, lt=1)
+    """Decay, by iteration, of averaged weights that then render (paper; authors' code for Cityscapes: 0.999); None
+    renders with the weights as they are."""
+    statistics_batches: int = Field(default=50, ge=0)
+    """Batches from which averaged weights get batch norm's statistics anew (authors' code)."""
+    weights: OasisWeights = OasisWeights()
+    """Weights of the loss terms."""
+    optimizers: Mapping[str, OptimizerConfig] = {
+        "generator": OptimizerConfig(lr=1e-4, betas=(0.0, 0.999)),
+        "discriminator": OptimizerConfig(lr=4e-4, betas=(0.0, 0.999)),
+    }
+    """Adam with two time scales (authors' code; its generator's rate for Cityscapes: 4e-4)."""
+    schedule: ScheduleConfig = ScheduleConfig(name="constant")
+    """A constant rate (authors' code)."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(width=4, noise_channels=4, spade_hidden=8, discriminator_width=4, ema=0.9, statistics_batches=2)
+
+
+class Oasis(AbstractTranslator):
+    """Generator, its averaged copy, and a discriminator that is a segmenter."""
+
+    Config = OasisConfig
+    needs = "pairs"
+    translates = "label"
+    size_multiple = 64  # the discriminator halves six times; the generator alone would take 32
+
+    def __init__(self, config: OasisConfig, setting: Setting) -> None:
+        self.config = config
+        self._classes, self._steps = setting.num_classes, 0
+        condition = config.noise_channels + setting.num_classes + 1
+        networks: dict[str, nn.Module] = {
+            "generator": spade_resnet.make_oasis_generator(
+                condition, config.width, hidden=config.spade_hidden, norm=config.norm
+            ),
+            "discriminator": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.discriminator_width),
+        }
+        _layouts.prepare(networks)
+        if config.ema is not None:
+            _layouts.add_averages(networks, ["generator"])
+        self.networks: Mapping[str, nn.Module] = networks
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """`generator`, then `discriminator`."""
+        return {name: list(self.networks[name].parameters()) for name in ("generator", "discriminator")}
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Terms of one turn; see `OasisWeights`."""
+        images, labels = _layouts.target_pairs(batch, context, self._classes, method="oasis")
+        active = [self.networks[name] for name in dict.fromkeys(("discriminator", player))]
+        with spectral.weights_once(active):
+            if player == "discriminator":
+                return self._discriminator_terms(images, labels, context)
+            if not self.config.weights.gan:
+                return {}
+            fake = self.networks["generator"](self._condition(labels))
+            context.made["fake"] = fake.detach()
+            return {"gan": n_plus_one.labelled_loss(self.networks["discriminator"](fake), labels)}
+
+    def after_step(self, context: Context) -> None:
+        """Update the averaged weights."""
+        if self.config.ema is not None:
+            _layouts.update_averages(self.networks, self.config.ema, self._steps)
+            self._steps += 1
+
+    def finalize(self, batches: Iterable[Batch]) -> None:
+        """Give the averaged weights batch norm's statistics of their own, from maps that they are fitted on."""
+        if self.config.ema is None:
+            return
+        few = _layouts.first_on(batches, self.config.statistics_batches, self._renderer)
+        generator = torch.Generator().manual_seed(0)  # the same statistics however the run came here
+        maps = (batch.target_labels_BHW for batch in few)
+        inputs = ((self._condition(labels, generator),) for labels in maps if labels is not None)
+        spade_resnet.reestimate_statistics(self._renderer, inputs)
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Source label maps as images, with noise from `generator`; see `OasisConfig.noise`."""
+        labels = _layouts.source_labels(batch, method="oasis")
+        with spectral.weights_once([self._renderer]):
+            condition = self._condition(labels, generator, self.config.noise)
+            return Translation(self._renderer(condition), labels)
+
+    def recreate(self, images_BCHW: Tensor, *, generator: torch.Generator) -> Translation:
+        """Unlabelled images segmented by the discriminator and made anew from that: the same layout, another look.
+
+        Args:
+            images_BCHW: RGB in [-1, 1]; sides divisible by 64.
+            generator: of the noise.
+
+        Returns:
+            New images, and the label maps that they were made from. Without gradients.
+        """
+        with torch.no_grad():
+            body = oasis_discriminator.DiscriminatorAsSegmenter(self._discriminator)
+            labels = body(images_BCHW)["main"].argmax(1)
+            return self.translate(batches_module.Batch(source_labels_BHW=labels), generator=generator)
+
+    def segmenter_network(self) -> tuple[dict[str, Any], segmenter.SegmenterNetwork]:
+        """The discriminator as a segmenter of its own.
+
+        Returns:
+            Settings of the registered segmenter that its state fits, and a frozen copy in eval mode: images_BCHW in
+            [-1, 1] -> logits_BNHW over the N classes, `fake` left out.
+        """
+        return _segmented.as_segmenter(self.networks["discriminator"], self.config.discriminator_width)
+
+    def extra_state(self) -> dict[str, Any]:
+        """How many steps the averaged weights have seen."""
+        return {"steps": self._steps}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the counter."""
+        self._steps = int(state["steps"])
+
+    @property
+    def _renderer(self) -> nn.Module:
+        """The generator that renders: its averaged copy where there is one."""
+        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
+
+    @property
+    def _discriminator(self) -> oasis_discriminator.OasisDiscriminator:
+        network = self.networks["discriminator"]
+        assert isinstance(network, oasis_discriminator.OasisDiscriminator)
+        return network
+
+    def _condition(
+        self, labels: Tensor, generator: torch.Generator | None = None, noise: NoiseMode = "global"
+    ) -> Tensor:
+        """Noise and layout, joined."""
+        field = noise_field(labels, self._classes, self.config.noise_channels, noise, generator)
+        return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
+
+    def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
+        fake = _segmented.fake_of_turn(context, "fake", lambda: self.networks["generator"](self._condition(labels)))
+        weights = dict(self.config.weights)
+        return _segmented.segmenting_turn(
+            self.networks["discriminator"], (images, labels), fake, self._classes, weights
+        )
+
+
+def noise_field(
+    labels_BHW: Tensor, num_classes: int, channels: int, mode: NoiseMode, generator: torch.Generator | None = None
+) -> Tensor:
+    """Standard normal noise for every pixel of a label map (the paper's 3D noise).
+
+    Args:
+        labels_BHW: class indices, 255 = unknown, which is a region like any class.
+        num_classes: N.
+        channels: Z.
+        mode: `global`: one vector for each image; `local`: one for each pixel; `class`: one for each class of each
+            image, on all its pixels.
+        generator: where it is drawn; None for PyTorch's own.
+
+    Returns:
+        noise_BZHW, float32.
+    """
+    batch, height, width = labels_BHW.shape
+    device = labels_BHW.device
+    if mode == "local":
+        return _layouts.draw((batch, channels, height, width), generator, device)
+    if mode == "global":
+        drawn = _layouts.draw((batch, channels, 1, 1), generator, device)
+        return drawn.expand(batch, channels, height, width)
+    table_BLZ = _layouts.draw((batch, num_classes + 1, channels), generator, device)
+    images_B11 = torch.arange(batch, device=device)[:, None, None]
+    return table_BLZ[images_B11, labels_BHW.clamp(max=num_classes)].permute(0, 3, 1, 2)

@@ -1,0 +1,302 @@
+"""Label maps to images from few pairs and much that is unpaired (Eskandar et al. 2023), on the parts of `usis`.
+
+A batch's target images are of two kinds: pairs, whose map has a known pixel, and unpaired images, whose map is 255
+throughout. From the pairs the conditional discriminator, OASIS's U-Net, learns to segment real images and to call made
+ones fake, and the generator learns as OASIS's does, with feature matching and VGG beside. The unpaired maps are the
+source's: what is made of them should be segmented back by the same U-Net, whose weights this loss does not move and
+whose `fake` it leaves out, and should pass for real in the eyes of an unconditional wavelet discriminator that sees
+unpaired images (the pairs' where a batch has no others: a supervision ratio of 1). It renders the source's maps.
+
+Where few pairs come from, and how rare classes are favoured among them: `uda.data.supervision` and
+`uda.data.rare_classes`. The paper's code is not public. Choices made here: both kinds of maps pass the generator apart,
+each with batch norm's statistics of its own; the discriminators see the fakes of the generator's turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from uda.core.config import Config
+from uda.core.lazy import lazy_import
+from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _layouts, _segmented
+from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+    from uda.losses import gan, n_plus_one, perceptual, segmentation_cycle
+    from uda.nets import (
+        oasis_discriminator,
+        segmenter,
+        spectral,
+        vgg19,
+        wavelet_discriminator,
+        wavelet_spade,
+    )
+else:
+    torch = lazy_import("torch")
+    gan, n_plus_one, perceptual, segmentation_cycle = (
+        lazy_import(f"uda.losses.{name}") for name in ("gan", "n_plus_one", "perceptual", "segmentation_cycle")
+    )
+    oasis_discriminator = lazy_import("uda.nets.oasis_discriminator")
+    segmenter, spectral, vgg19 = (lazy_import(f"uda.nets.{name}") for name in ("segmenter", "spectral", "vgg19"))
+    wavelet_discriminator, wavelet_spade = (
+        lazy_import(f"uda.nets.{name}") for name in ("wavelet_discriminator", "wavelet_spade")
+    )
+
+
+class SemiPairedWeights(Config):
+    """Weight of each term; 0 switches it off. The text at hand has lost the paper's weights."""
+
+    pair_gan: float = Field(default=1.0, ge=0)
+    """Pairs: made images segmented into their maps over N + 1 classes (OASIS: 1)."""
+    feature_matching: float = Field(default=10.0, ge=0)
+    """Pairs: L1 of the U-Net's features of made and real images, but for its last layer (not stated; pix2pixHD: 10)."""
+    vgg: float = Field(default=0.0, ge=0)
+    """Pairs: L1 of VGG-19's features (not stated; pix2pixHD: 10; 0 here, as `vgg` must name the weights)."""
+    cycle: float = Field(default=1.0, ge=0)
+    """Unpaired: made images segmented back over the N classes, the U-Net frozen (USIS's code: 1)."""
+    gan: float = Field(default=1.0, ge=0)
+    """Unpaired: made images called real by the unconditional discriminator (USIS's code: 1)."""
+    discriminator_real: float = Field(default=1.0, ge=0)
+    """The U-Net: real images segmented into their maps (OASIS: 1)."""
+    discriminator_fake: float = Field(default=1.0, ge=0)
+    """The U-Net: made images called fake on every pixel (OASIS: 1)."""
+    label_mix: float = Field(default=10.0, ge=0)
+    """The U-Net: OASIS's LabelMix (its code: 10, Cityscapes 5; the paper's text does not name it)."""
+    unconditional: float = Field(default=1.0, ge=0)
+    """The unconditional discriminator: real images called real and made ones fake (StyleGAN2)."""
+    r1: float = Field(default=10.0, ge=0)
+    """Its R1, gamma (StyleGAN2: 10)."""
+
+
+class SemiPairedConfig(TranslatorConfigBase):
+    """Settings of `semi_paired`; what the paper leaves to its references is taken from them."""
+
+    name: str = "semi_paired"
+    """Name of the method."""
+    width: int = Field(default=64, ge=4, multiple_of=4)
+    """Channels of coefficients before the generator's last convolution (USIS's code: 4 bands of 16)."""
+    noise_channels: int = Field(default=64, ge=1)
+    """Channels of noise joined to the label map, one vector for each image (USIS's code)."""
+    spade_hidden: int = Field(default=128, ge=1)
+    """Channels between SPADE's convolutions (USIS's code)."""
+    norm: Literal["batch", "instance"] = "batch"
+    """What SPADE modulates (USIS's code: synchronised batch norm)."""
+    discriminator_width: int = Field(default=64, ge=1)
+    """Channels before the U-Net's last convolution (OASIS's code)."""
+    unconditional_width: int = Field(default=64, ge=1)
+    """Channels at the unconditional discriminator's first level (USIS's code for Cityscapes)."""
+    unconditional_levels: int = Field(default=6, ge=1)
+    """Its halvings after the wavelet transform (USIS's code for 256x512): image sides must be divisible by 2 to the
+    power of this + 1."""
+    unconditional_grid: tuple[int, int] = (2, 4)
+    """Rows and columns that its last layers see (USIS's code for 256x512)."""
+    r1_every: int = Field(default=4, ge=1)
+    """Steps from one R1 to the next (USIS's code); it is so many times as strong."""
+    vgg: Path | None = None
+    """Torchvision's weights of VGG-19, for `weights.vgg`."""
+    vgg_frame: Literal["unit", "imagenet"] = "unit"
+    """Frame of the images that VGG sees: [-1, 1] as it is (SPADE's code), or ImageNet's, for which it was trained."""
+    ema: float | None = Field(default=0.9999, ge=0, lt=1)
+    """Decay, by iteration, of averaged weights that then render (USIS's code; for Cityscapes: 0.999); None renders with
+    the weights as they are."""
+    statistics_batches: int = Field(default=50, ge=0)
+    """Batches from which averaged weights get batch norm's statistics anew (OASIS's code)."""
+    weights: SemiPairedWeights = SemiPairedWeights()
+    """Weights of the loss terms."""
+    optimizers: Mapping[str, OptimizerConfig] = {
+        "generator": OptimizerConfig(lr=1e-4, betas=(0.0, 0.999)),
+        "discriminator": OptimizerConfig(lr=1e-4, betas=(0.0, 0.999)),
+        "unconditional": OptimizerConfig(lr=1e-4, betas=(0.0, 0.999)),
+    }
+    """Adam, 1e-4 in all experiments (paper), which names no other rate for a discriminator; betas: USIS's code."""
+    schedule: ScheduleConfig = ScheduleConfig(name="constant")
+    """A constant rate (USIS's code)."""
+
+    @model_validator(mode="after")
+    def _vgg_is_given(self) -> Self:
+        if self.weights.vgg and self.vgg is None:
+            raise ValueError("weights.vgg needs VGG-19's weights: set vgg to their file, or weights.vgg to 0")
+        return self
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Weights of the terms that there are: `vgg` where it has a weight."""
+        return {name: weight for name, weight in dict(self.weights).items() if weight or name != "vgg"}
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(
+            width=4,
+            noise_channels=4,
+            spade_hidden=8,
+            discriminator_width=4,
+            unconditional_width=4,
+            unconditional_levels=3,
+            unconditional_grid=(2, 2),
+            ema=0.9,
+            statistics_batches=2,
+        )
+
+
+class SemiPaired(AbstractTranslator):
+    """Generator, its averaged copy, a discriminator that segments, and an unconditional one."""
+
+    Config = SemiPairedConfig
+    needs = "few_pairs"
+    translates = "label"
+    size_multiple = 64  # of generator and U-Net, whatever the settings
+
+    def __init__(self, config: SemiPairedConfig, setting: Setting) -> None:
+        self.config = config
+        self._classes, self._steps = setting.num_classes, 0
+        self._vgg: nn.Module | None = None
+        condition = config.noise_channels + setting.num_classes + 1
+        networks: dict[str, nn.Module] = {
+            "generator": wavelet_spade.make_wavelet_generator(
+                condition, config.width, hidden=config.spade_hidden, norm=config.norm
+            ),
+            "discriminator": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.discriminator_width),
+        }
+        _layouts.prepare(networks)
+        # Its layers have first weights of their own, which the equalised learning rate goes with.
+        networks["unconditional"] = wavelet_discriminator.WaveletDiscriminator(
+            config.unconditional_width, config.unconditional_levels, config.unconditional_grid
+        )
+        if config.ema is not None:
+            _layouts.add_averages(networks, ["generator"])
+        self.networks: Mapping[str, nn.Module] = networks
+
+    @classmethod
+    def multiple_of(cls, config: SemiPairedConfig) -> int:
+        """The unconditional discriminator halves as often as the settings say, the other networks six times."""
+        return max(cls.size_multiple, int(2 ** (config.unconditional_levels + 1)))
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """`generator`, then `discriminator` (on pairs), then `unconditional`."""
+        names = ("generator", "discriminator", "unconditional")
+        return {name: list(self.networks[name].parameters()) for name in names}
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Terms of one turn; see `SemiPairedWeights`."""
+        pairs, unpaired = _segmented.few_pairs(batch, context, self._classes, method="semi_paired")
+        maps = _layouts.source_labels(batch, method="semi_paired")[: len(unpaired)]
+        weights = dict(self.config.weights)
+        if player == "generator":
+            nets = [self.networks[name] for name in ("discriminator", "unconditional")]
+            active = [self.networks["generator"], self.networks["discriminator"]]
+            with _segmented.frozen(*nets), spectral.weights_once(active):
+                return self._paired_terms(pairs, context) | self._unpaired_terms(maps, context)
+        if player == "discriminator":
+            fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(pairs[1]))
+            network = self.networks["discriminator"]
+            with spectral.weights_once([network]):
+                return _segmented.segmenting_turn(network, pairs, fake, self._classes, weights)
+        return _segmented.unconditional_turn(
+            self.networks["unconditional"],
+            unpaired,
+            _segmented.fake_of_turn(context, "fake_unpaired", lambda: self._make(maps)),
+            names=("unconditional", "r1"),
+            weights=weights,
+            every=self.config.r1_every,
+            step=self._steps,
+        )
+
+    def after_step(self, context: Context) -> None:
+        """Update the averaged weights, and count the step for R1."""
+        if self.config.ema is not None:
+            _layouts.update_averages(self.networks, self.config.ema, self._steps)
+        self._steps += 1
+
+    def finalize(self, batches: Iterable[Batch]) -> None:
+        """Give the averaged weights batch norm's statistics of their own, from the source's maps."""
+        if self.config.ema is not None:
+            count = self.config.statistics_batches
+            _segmented.estimate_statistics(self._renderer, batches, count, self._condition)
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Source label maps as images, each with a noise vector from `generator`."""
+        labels = _layouts.source_labels(batch, method="semi_paired")
+        with spectral.weights_once([self._renderer]):
+            return Translation(self._renderer(self._condition(labels, generator)), labels)
+
+    def segmenter_network(self) -> tuple[dict[str, Any], segmenter.SegmenterNetwork]:
+        """The conditional discriminator, which has learnt from the pairs; see `_segmented.as_segmenter`."""
+        return _segmented.as_segmenter(self.networks["discriminator"], self.config.discriminator_width)
+
+    def extra_state(self) -> dict[str, Any]:
+        """How many steps there were, for averaged weights and R1."""
+        return {"steps": self._steps}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the counter."""
+        self._steps = int(state["steps"])
+
+    @property
+    def _renderer(self) -> nn.Module:
+        """The generator that renders: its averaged copy where there is one."""
+        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
+
+    def _make(self, labels: Tensor) -> Tensor:
+        made: Tensor = self.networks["generator"](self._condition(labels))
+        return made
+
+    def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return _segmented.noisy_layout(labels, self._classes, self.config.noise_channels, generator)
+
+    def _paired_terms(self, pairs: tuple[Tensor, Tensor], context: Context) -> dict[str, Tensor]:
+        """The generator's terms on pairs."""
+        weights, (images, labels) = self.config.weights, pairs
+        terms: dict[str, Tensor] = {}
+        if not (weights.pair_gan or weights.feature_matching or weights.vgg):
+            return terms
+        network = self.networks["discriminator"]
+        assert isinstance(network, oasis_discriminator.OasisDiscriminator)
+        fake = self._make(labels)
+        context.made["fake"] = fake.detach()
+        if weights.pair_gan or weights.feature_matching:
+            made = network.layers(fake)
+        if weights.pair_gan:
+            terms["pair_gan"] = n_plus_one.labelled_loss(made[-1], labels)
+        if weights.feature_matching:
+            with torch.no_grad():
+                real = network.layers(images)
+            terms["feature_matching"] = perceptual.feature_matching([made], [real])
+        if weights.vgg:
+            with torch.no_grad():
+                wanted = self._vgg_features(images)
+            terms["vgg"] = perceptual.perceptual(self._vgg_features(fake), wanted)
+        return terms
+
+    def _unpaired_terms(self, maps: Tensor, context: Context) -> dict[str, Tensor]:
+        """The generator's terms on unpaired maps."""
+        weights = self.config.weights
+        terms: dict[str, Tensor] = {}
+        if not (weights.cycle or weights.gan):
+            return terms
+        fake = self._make(maps)
+        context.made["fake_unpaired"] = fake.detach()
+        if weights.cycle:
+            terms["cycle"] = segmentation_cycle.cycle_loss(self.networks["discriminator"](fake), maps)
+        if weights.gan:
+            terms["gan"] = gan.generator_loss("bce", self.networks["unconditional"](fake))
+        return terms
+
+    def _vgg_features(self, images: Tensor) -> list[Tensor]:
+        """VGG's features; it is read when first needed, as one who renders only may not have the file."""
+        if self._vgg is None:
+            assert self.config.vgg is not None  # the settings see to it
+            self._vgg = vgg19.load_vgg19(self.config.vgg).to(images.device)
+        features: list[Tensor] = self._vgg(segmenter.to_frame(images, self.config.vgg_frame))
+        return features

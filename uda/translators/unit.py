@@ -1,0 +1,198 @@
+"""Unpaired translation through one shared latent space (UNIT, Liu et al. 2017): coupled VAE-GANs.
+
+Each domain has an encoder and a decoder; the encoders' last residual blocks and the decoders' first ones are shared.
+The latent code is normal with unit variance around what the encoder says: training adds noise to it, rendering does
+not. Networks, weights and losses are those of the authors' later code (in the manner of MUNIT) for GTA5 to Cityscapes;
+that code shares no blocks, and their first one, as the paper, shares one of four on either side. Differences: no VGG
+term (theirs wants converted VGG16 weights, which cannot be had any more); the generators take their turn first and the
+discriminators see the fakes of that turn (theirs draws new noise for it); layer norm as in `uda.nets.blocks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+
+from uda.core.config import Config
+from uda.core.lazy import lazy_import
+from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators._domains import (
+    OTHER,
+    add_terms,
+    discriminator_turn,
+    domain_images,
+    domain_labels,
+    from_domain,
+)
+from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from uda.data.batch import Batch, Context
+    from uda.losses import consistency, multiscale
+    from uda.nets import blocks, init, patch_discriminator, translation
+else:
+    torch, nn = lazy_import("torch"), lazy_import("torch.nn")
+    consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
+    blocks, init, translation = (lazy_import(f"uda.nets.{name}") for name in ("blocks", "init", "translation"))
+    patch_discriminator = lazy_import("uda.nets.patch_discriminator")
+
+
+class UnitWeights(Config):
+    """Weight of each term, summed over the two directions; 0 switches it off. All from the authors' later code."""
+
+    gan: float = Field(default=1.0, ge=0)
+    """Least-squares loss of the generators, summed over scales (paper: cross-entropy with weight 10)."""
+    reconstruction: float = Field(default=10.0, ge=0)
+    """L1 of an image and its reconstruction within its own domain, from the noisy code (paper: 100)."""
+    kl: float = Field(default=0.01, ge=0)
+    """Divergence of the codes of real images from the prior, see `divergence` (paper: 0.1)."""
+    cycle: float = Field(default=10.0, ge=0)
+    """L1 of an image and its translation there and back (paper: 100)."""
+    kl_cycle: float = Field(default=0.01, ge=0)
+    """The same divergence of the codes of translations (paper: 0.1)."""
+    discriminator: float = Field(default=1.0, ge=0)
+    """Least-squares loss of the discriminators, summed over scales."""
+
+
+class UnitConfig(TranslatorConfigBase):
+    """Settings of `unit`; defaults from the authors' later code for GTA5 to Cityscapes."""
+
+    name: str = "unit"
+    """Name of the method."""
+    width: int = Field(default=64, ge=1)
+    """Channels at full resolution; the latent code has four times as many (authors' code)."""
+    residual_blocks: int = Field(default=4, ge=0)
+    """Residual blocks from image to code, and from code to image (authors' code)."""
+    shared_blocks: int = Field(default=1, ge=0)
+    """How many of them the domains share on either side, next to the code (authors' first code: 1; their later code
+    shares none)."""
+    discriminator_width: int = Field(default=64, ge=1)
+    """Channels after a discriminator's first convolution (authors' code)."""
+    discriminator_layers: int = Field(default=4, ge=1)
+    """Convolutions of stride 2 in each discriminator (authors' code)."""
+    discriminator_scales: int = Field(default=3, ge=1)
+    """Scales looked at (authors' code)."""
+    weights: UnitWeights = UnitWeights()
+    """Weights of the loss terms."""
+    optimizers: Mapping[str, OptimizerConfig] = {
+        "generator": OptimizerConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=1e-4),
+        "discriminator": OptimizerConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=1e-4),
+    }
+    """Adam, the same for both players (authors' code)."""
+    schedule: ScheduleConfig = ScheduleConfig(name="step", step=0.1, gamma=0.5)
+    """Half the rate after every tenth of the run (authors' code: 100,000 of 1,000,000 iterations)."""
+
+    @model_validator(mode="after")
+    def _shared_blocks_are_there(self) -> Self:
+        if self.shared_blocks > self.residual_blocks:
+            raise ValueError(f"shared_blocks: there are only {self.residual_blocks} residual_blocks to share")
+        return self
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Settings for tests."""
+        return cls(width=4, residual_blocks=2, discriminator_width=4, discriminator_layers=2, discriminator_scales=2)
+
+
+class Unit(AbstractTranslator):
+    """`encoder_DOMAIN` and `encoder_shared` give the code's mean, `decoder_shared` and `decoder_DOMAIN` images."""
+
+    Config = UnitConfig
+    needs = "unpaired"
+    size_multiple = 4
+    directions = ("source_to_target", "target_to_source")
+
+    def __init__(self, config: UnitConfig, setting: Setting) -> None:
+        self.config = config
+        own, channels = config.residual_blocks - config.shared_blocks, 4 * config.width
+        networks: dict[str, nn.Module] = {}
+        for domain in OTHER:
+            networks[f"encoder_{domain}"] = translation.ContentEncoder(config.width, own)
+            networks[f"decoder_{domain}"] = translation.Decoder(config.width, own)
+            networks[f"discriminator_{domain}"] = patch_discriminator.MultiScaleDiscriminator(
+                config.discriminator_width, config.discriminator_layers, config.discriminator_scales
+            )
+        for part in ("encoder", "decoder"):
+            shared = [blocks.ResidualBlock(channels) for _ in range(config.shared_blocks)]
+            networks[f"{part}_shared"] = nn.Sequential(*shared)
+        for name, network in networks.items():
+            init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
+        self.networks: Mapping[str, nn.Module] = networks
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """`generator` (encoders and decoders), then `discriminator`."""
+        parts = {"generator": ("encoder", "decoder"), "discriminator": ("discriminator",)}
+        return {
+            player: [p for name, net in self.networks.items() if name.startswith(prefix) for p in net.parameters()]
+            for player, prefix in parts.items()
+        }
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        """Terms of one turn, each summed over both directions; see `UnitWeights`."""
+        images = domain_images(batch, *OTHER, method="unit")
+        if player == "discriminator":
+            turn = discriminator_turn(self.networks, images, context, lambda domain: self._fake(domain, images[domain]))
+            return {"discriminator": turn}
+        terms: dict[str, Tensor] = {}
+        for domain in OTHER:
+            add_terms(terms, self._one_way(domain, images[domain], context))
+        return terms
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Deterministic: the mean of the code, without noise (authors' code)."""
+        domain = from_domain(direction)
+        images = domain_images(batch, domain, method="unit")[domain]
+        return Translation(self._decode(OTHER[domain], self._encode(domain, images)), domain_labels(batch, domain))
+
+    def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
+        """The generators' terms of translating one domain's images to the other domain and back."""
+        weights, there, terms = self.config.weights, OTHER[domain], {}
+        mean = self._encode(domain, images)
+        code = noisy(mean)
+        fake = self._decode(there, code)
+        context.made[f"fake_{there}"] = fake.detach()
+        if weights.gan:
+            discriminator = self.networks[f"discriminator_{there}"]
+            terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
+        if weights.reconstruction:
+            terms["reconstruction"] = consistency.l1(self._decode(domain, code), images)
+        if weights.kl:
+            terms["kl"] = divergence(mean)
+        if weights.cycle or weights.kl_cycle:
+            back = self._encode(there, fake)
+        if weights.cycle:
+            terms["cycle"] = consistency.l1(self._decode(domain, noisy(back)), images)
+        if weights.kl_cycle:
+            terms["kl_cycle"] = divergence(back)
+        return terms
+
+    def _encode(self, domain: str, images: Tensor) -> Tensor:
+        mean: Tensor = self.networks["encoder_shared"](self.networks[f"encoder_{domain}"](images))
+        return mean
+
+    def _decode(self, domain: str, code: Tensor) -> Tensor:
+        decoded: Tensor = self.networks[f"decoder_{domain}"](self.networks["decoder_shared"](code))
+        return decoded
+
+    def _fake(self, domain: str, images: Tensor) -> Tensor:
+        return self._decode(OTHER[domain], noisy(self._encode(domain, images)))
+
+
+def noisy(mean_BCHW: Tensor) -> Tensor:
+    """A draw from the normal distribution of unit variance around a code's mean, by PyTorch's own generator."""
+    return mean_BCHW + torch.randn_like(mean_BCHW)
+
+
+def divergence(mean_BCHW: Tensor) -> Tensor:
+    """Twice the Kullback-Leibler divergence of N(mean, 1) from N(0, 1), averaged over the code: the mean square.
+
+    The factor is the authors' (their code leaves the half out); it is what their weights belong to. Float32, >= 0.
+    """
+    return mean_BCHW.float().square().mean()
