@@ -186,9 +186,8 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
         mend = "give --target, or set adversary to null"
         raise ConfigError("an adversary needs unlabelled target images", "segment", mend)
     if config.target_statistics and not has_target:
-        raise ConfigError(
-            "there are no target images to estimate statistics from", "target_statistics", "give --target"
-        )
+        mend = "give --target, or set it to 0"
+        raise ConfigError("there are no target images to estimate statistics from", "target_statistics", mend)
     if "target" in inputs and "pseudo" not in inputs and config.adversary is None and not config.target_statistics:
         mend = "name an adversary, give --pseudo, set target_statistics, or leave --target out"
         raise ConfigError("target images without labels teach nothing here", "segment", mend)

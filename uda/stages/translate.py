@@ -101,7 +101,7 @@ def _run(job: Job) -> dict[str, Any]:
         for one in task.networks.values():
             rt.place(one)
     elif task.groups():
-        metrics = _fit_once(job, task, space, rt)
+        metrics = _fit_once(job, task, space, rt, source, target)
     renderer = rendering.Renderer(job, task.translator, space, rt)
     started = time.monotonic()
     count = renderer.render(source, target, direction="source_to_target")
@@ -141,7 +141,14 @@ def _setting(
     return Setting(len(names), *guides)
 
 
-def _fit_once(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime.Runtime) -> dict[str, Any]:
+def _fit_once(
+    job: Job,
+    task: task_module.TranslateTask,
+    space: LabelSpace,
+    rt: runtime.Runtime,
+    source: Sequence[Sample],
+    target: Sequence[Sample],
+) -> dict[str, Any]:
     """Fit, and keep what came out before rendering, so that all images are rendered by the same weights.
 
     A run that is interrupted while rendering would else fit its last minutes again, on a GPU with another outcome.
@@ -152,7 +159,7 @@ def _fit_once(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime
             rt.place(one)
         kept: dict[str, Any] = json.loads(job.run.path(_FITTED).read_text())
         return kept
-    metrics = _fit(job, task, space, rt)
+    metrics = _fit(job, task, space, rt, source, target)
     if is_first_process():
         _save(job, task, space)
         job.run.write(_FITTED, (json.dumps(metrics, indent=2) + "\n").encode())
@@ -168,14 +175,20 @@ def _save(job: Job, task: task_module.TranslateTask, space: LabelSpace) -> None:
         job.run.add(name)
 
 
-def _fit(job: Job, task: task_module.TranslateTask, space: Any, rt: runtime.Runtime) -> dict[str, Any]:
+def _fit(
+    job: Job,
+    task: task_module.TranslateTask,
+    space: LabelSpace,
+    rt: runtime.Runtime,
+    source_samples: Sequence[Sample],
+    target_samples: Sequence[Sample],
+) -> dict[str, Any]:
     config: TranslateConfig = job.config
     if (init := job.inputs.get("init")) is not None:
         task_module.load_translator(task.translator, init)
     maps = job.inputs.get("pairs") or job.inputs.get("pseudo")
-    source = _domain(config, space, read_samples(job.inputs["source"], check_files=True), number=0, with_labels=True)
+    source = _domain(config, space, source_samples, number=0, with_labels=True)
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
-    target_samples = read_samples(job.inputs["target"], check_files=True)
     if maps is None:
         target = _domain(config, space, target_samples, number=1, with_labels=False)
     else:

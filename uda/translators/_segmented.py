@@ -7,12 +7,13 @@ unconditional one, and what is left of a fit: averaged weights with their own st
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from uda.core.lazy import lazy_import
 from uda.translators import _layouts
+from uda.translators.base import AbstractTranslator, Direction, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -20,14 +21,67 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import gan, label_mix, logistic, n_plus_one
-    from uda.nets import oasis_discriminator, segmenter, spade_resnet
+    from uda.nets import oasis_discriminator, segmenter, spade_resnet, spectral
 else:
     torch = lazy_import("torch")
     gan, label_mix, logistic, n_plus_one = (
         lazy_import(f"uda.losses.{name}") for name in ("gan", "label_mix", "logistic", "n_plus_one")
     )
     oasis_discriminator = lazy_import("uda.nets.oasis_discriminator")
+    spectral = lazy_import("uda.nets.spectral")
     segmenter, spade_resnet = lazy_import("uda.nets.segmenter"), lazy_import("uda.nets.spade_resnet")
+
+
+class AbstractNoisyLayoutTranslator(AbstractTranslator):
+    """What makes images of label maps and one noise vector each, by a generator with an averaged copy.
+
+    Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator`.
+    """
+
+    translates = "label"
+    size_multiple = 64  # of generator and U-Net, whatever the settings
+
+    _classes: int
+    _steps: int = 0
+
+    def after_step(self, context: Context) -> None:
+        """Update the averaged weights, and count the step."""
+        if self.config.ema is not None:
+            _layouts.update_averages(self.networks, self.config.ema, self._steps)
+        self._steps += 1
+
+    def finalize(self, batches: Iterable[Batch]) -> None:
+        """Give the averaged weights batch norm's statistics of their own, from the source's maps."""
+        if self.config.ema is not None:
+            estimate_statistics(self._renderer, batches, self.config.statistics_batches, self._condition)
+
+    def translate(
+        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
+    ) -> Translation:
+        """Source label maps as images, each with a noise vector from `generator`."""
+        labels = _layouts.source_labels(batch, method=self.config.name)
+        with spectral.weights_once([self._renderer]):
+            return Translation(self._renderer(self._condition(labels, generator)), labels)
+
+    def extra_state(self) -> dict[str, Any]:
+        """How many steps there were."""
+        return {"steps": self._steps}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the counter."""
+        self._steps = int(state["steps"])
+
+    @property
+    def _renderer(self) -> nn.Module:
+        """The generator that renders: its averaged copy where there is one."""
+        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
+
+    def _make(self, labels: Tensor) -> Tensor:
+        made: Tensor = self.networks["generator"](self._condition(labels))
+        return made
+
+    def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return noisy_layout(labels, self._classes, self.config.noise_channels, generator)
 
 
 def noisy_layout(

@@ -10,7 +10,7 @@ says, but that the averaged weights' statistics are estimated from the source's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator
@@ -19,7 +19,7 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _layouts, _segmented
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -101,17 +101,15 @@ class TcrConfig(TranslatorConfigBase):
         return cls(width=4, noise_channels=4, spade_hidden=8, discriminator_width=4, ema=0.9, statistics_batches=2)
 
 
-class Tcr(AbstractTranslator):
+class Tcr(_segmented.AbstractNoisyLayoutTranslator):
     """OASIS's generator, its averaged copy, and OASIS's discriminator."""
 
     Config = TcrConfig
     needs = "pairs"
-    translates = "label"
-    size_multiple = 64  # the discriminator halves six times
 
     def __init__(self, config: TcrConfig, setting: Setting) -> None:
         self.config = config
-        self._classes, self._steps = setting.num_classes, 0
+        self._classes = setting.num_classes
         condition = config.noise_channels + setting.num_classes + 1
         networks: dict[str, nn.Module] = {
             "generator": spade_resnet.make_oasis_generator(
@@ -139,49 +137,9 @@ class Tcr(AbstractTranslator):
         with spectral.weights_once([network]):
             return _segmented.segmenting_turn(network, pairs, fake, self._classes, dict(self.config.weights))
 
-    def after_step(self, context: Context) -> None:
-        """Update the averaged weights."""
-        if self.config.ema is not None:
-            _layouts.update_averages(self.networks, self.config.ema, self._steps)
-            self._steps += 1
-
-    def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give the averaged weights batch norm's statistics of their own, from the source's maps."""
-        if self.config.ema is not None:
-            count = self.config.statistics_batches
-            _segmented.estimate_statistics(self._renderer, batches, count, self._condition)
-
-    def translate(
-        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
-    ) -> Translation:
-        """Source label maps as images, each with a noise vector from `generator`."""
-        labels = _layouts.source_labels(batch, method="tcr")
-        with spectral.weights_once([self._renderer]):
-            return Translation(self._renderer(self._condition(labels, generator)), labels)
-
     def segmenter_network(self) -> tuple[dict[str, Any], segmenter.SegmenterNetwork]:
         """The discriminator, which has learnt from the pairs; see `_segmented.as_segmenter`."""
         return _segmented.as_segmenter(self.networks["discriminator"], self.config.discriminator_width)
-
-    def extra_state(self) -> dict[str, Any]:
-        """How many steps the averaged weights have seen."""
-        return {"steps": self._steps}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the counter."""
-        self._steps = int(state["steps"])
-
-    @property
-    def _renderer(self) -> nn.Module:
-        """The generator that renders: its averaged copy where there is one."""
-        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
-
-    def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return _segmented.noisy_layout(labels, self._classes, self.config.noise_channels, generator)
-
-    def _make(self, labels: Tensor) -> Tensor:
-        made: Tensor = self.networks["generator"](self._condition(labels))
-        return made
 
     def _generator_terms(self, labels: Tensor, batch: Batch, context: Context) -> dict[str, Tensor]:
         weights = self.config.weights

@@ -13,7 +13,7 @@ and their statistics are estimated once, before rendering.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
@@ -23,7 +23,7 @@ from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _layouts, _segmented
 from uda.translators._domains import domain_images
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -112,17 +112,15 @@ class UsisConfig(TranslatorConfigBase):
         )
 
 
-class Usis(AbstractTranslator):
+class Usis(_segmented.AbstractNoisyLayoutTranslator):
     """Generator, its averaged copy, a segmenter of made images, and an unconditional discriminator."""
 
     Config = UsisConfig
     needs = "unpaired"
-    translates = "label"
-    size_multiple = 64  # of generator and segmenter, whatever the settings
 
     def __init__(self, config: UsisConfig, setting: Setting) -> None:
         self.config = config
-        self._classes, self._steps = setting.num_classes, 0
+        self._classes = setting.num_classes
         condition = config.noise_channels + setting.num_classes + 1
         networks: dict[str, nn.Module] = {
             "generator": wavelet_spade.make_wavelet_generator(
@@ -172,49 +170,9 @@ class Usis(AbstractTranslator):
             step=self._steps,
         )
 
-    def after_step(self, context: Context) -> None:
-        """Update the averaged weights, and count the step for R1."""
-        if self.config.ema is not None:
-            _layouts.update_averages(self.networks, self.config.ema, self._steps)
-        self._steps += 1
-
-    def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give the averaged weights batch norm's statistics of their own, from the source's maps."""
-        if self.config.ema is not None:
-            count = self.config.statistics_batches
-            _segmented.estimate_statistics(self._renderer, batches, count, self._condition)
-
-    def translate(
-        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
-    ) -> Translation:
-        """Source label maps as images, each with a noise vector from `generator`."""
-        labels = _layouts.source_labels(batch, method="usis")
-        with spectral.weights_once([self._renderer]):
-            return Translation(self._renderer(self._condition(labels, generator)), labels)
-
     def segmenter_network(self) -> tuple[dict[str, Any], segmenter.SegmenterNetwork]:
         """The segmenter, which has learnt from the generator's images alone; see `_segmented.as_segmenter`."""
         return _segmented.as_segmenter(self.networks["segmenter"], self.config.segmenter_width)
-
-    def extra_state(self) -> dict[str, Any]:
-        """How many steps there were, for averaged weights and R1."""
-        return {"steps": self._steps}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the counter."""
-        self._steps = int(state["steps"])
-
-    @property
-    def _renderer(self) -> nn.Module:
-        """The generator that renders: its averaged copy where there is one."""
-        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
-
-    def _make(self, labels: Tensor) -> Tensor:
-        made: Tensor = self.networks["generator"](self._condition(labels))
-        return made
-
-    def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return _segmented.noisy_layout(labels, self._classes, self.config.noise_channels, generator)
 
     def _generator_terms(self, labels: Tensor, context: Context) -> dict[str, Tensor]:
         weights, nets = self.config.weights, self.networks
