@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import nn
 
 from uda.core.errors import ConfigError
-from uda.nets.patch_discriminator import MultiScaleDiscriminator
+from uda.nets.patch_discriminator import MultiScaleDiscriminator, fine_details
 from uda.nets.translation import ContentEncoder, Decoder, SpadeMaps, StyleEncoder, StyleModulations
 
 BLOCK = 2 * (3 * 3 * 256 * 256 + 256)
@@ -50,6 +52,48 @@ def test_content_is_a_quarter_of_the_image_and_comes_back_to_its_size() -> None:
     assert images.abs().max() <= 1
 
 
+def test_levels_are_the_features_before_each_halving_and_the_content() -> None:
+    encoder, images = ContentEncoder(4, 1), torch.rand(2, 3, 16, 24)
+    levels = encoder.levels(images)
+    assert [tuple(level.shape) for level in levels] == [(2, 4, 16, 24), (2, 8, 8, 12), (2, 16, 4, 6)]
+    assert torch.equal(levels[-1], encoder(images))
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_instance_norm_is_what_hides_an_images_contrast(norm: bool) -> None:
+    encoder, images = ContentEncoder(4, 0, norm=norm), torch.rand(1, 3, 16, 16) - 0.5
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.bias)
+    near = torch.allclose(encoder(images), encoder(0.5 * images), atol=1e-2)
+    assert near == norm
+
+
+def test_a_decoder_with_skips_uses_them_all() -> None:
+    decoder = Decoder(2, 1, skips=True)
+    skips = [torch.rand(1, 2, 16, 16, requires_grad=True), torch.rand(1, 4, 8, 8, requires_grad=True)]
+    decoder(torch.rand(1, 8, 4, 4), skips=skips).square().sum().backward()
+    assert all(skip.grad is not None and skip.grad.any() for skip in skips)
+    assert count(decoder) - count(Decoder(2, 1)) == (4 * 4 + 4) + (2 * 2 + 2)
+
+
+def test_noise_starts_at_nothing_and_is_left_out_on_request() -> None:
+    decoder, content = Decoder(2, 1, noise=True), torch.rand(1, 8, 4, 4)
+
+    def draw(size: Sequence[int], *, device: torch.device) -> torch.Tensor:
+        return torch.randn(tuple(size), device=device)
+
+    quiet = decoder(content)
+    assert torch.equal(decoder(content, draw=draw), quiet)
+    for strength in decoder.noise:
+        nn.init.ones_(strength)
+    one, other = decoder(content, draw=draw), decoder(content, draw=draw)
+    assert not torch.allclose(one, other)
+    assert torch.equal(decoder(content), quiet)
+    one.square().sum().backward()
+    assert all(strength.grad is not None and strength.grad.any() for strength in decoder.noise)
+
+
 def test_the_decoder_gives_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert Decoder(4, 1)(torch.rand(1, 16, 4, 4)).dtype == torch.float32
@@ -89,3 +133,21 @@ def test_scales_have_weights_of_their_own() -> None:
     discriminator = MultiScaleDiscriminator(4, layers=1, scales=2)
     first, second = (next(body.parameters()) for body in discriminator.scales)
     assert not torch.equal(first, second)
+
+
+def test_fine_details_are_the_difference_to_the_local_mean() -> None:
+    assert torch.allclose(fine_details(torch.full((1, 3, 8, 8), 0.3)), torch.zeros(1, 3, 8, 8), atol=1e-6)
+    dot = torch.zeros(1, 1, 9, 9)
+    dot[..., 4, 4] = 1
+    wanted = torch.zeros(1, 1, 9, 9)
+    wanted[..., 2:7, 2:7] = -1 / 25
+    wanted[..., 4, 4] = 24 / 25
+    assert torch.allclose(fine_details(dot), wanted, atol=1e-6)
+
+
+def test_with_details_only_the_last_scale_sees_brightness() -> None:
+    discriminator, images = MultiScaleDiscriminator(4, layers=2, scales=3, details=8), torch.rand(1, 3, 32, 32)
+    pairs = list(zip(discriminator(images), discriminator(images + 0.5), strict=True))
+    assert [torch.allclose(dark, bright, atol=1e-4) for dark, bright in pairs] == [True, True, False]
+    first = discriminator.scales[0]
+    assert torch.allclose(pairs[0][0], first(8 * fine_details(images)))

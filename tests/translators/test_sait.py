@@ -195,6 +195,43 @@ def test_every_convolution_is_spectrally_normalised() -> None:
     plain = make(_Counting(), spade_spectral_norm=False)
     for name, network in plain.networks.items():
         assert all(_normalised(network)) != name.startswith("spade"), name
+    free = make(_Counting(), discriminator_spectral_norm=False)
+    for name, network in free.networks.items():
+        assert any(_normalised(network)) != name.startswith("discriminator"), name
+
+
+SHORT = {"encoder_norm": False, "skips": True, "noise": True, "discriminator_details": 8.0}
+"""What short fits switch on."""
+
+
+def test_noise_comes_into_translations_and_not_into_reconstructions() -> None:
+    translator, batch = make(_Counting(), **SHORT), make_batch()
+    for name, parameter in translator.networks["generator_target"].named_parameters():
+        if name.startswith("noise"):
+            nn.init.ones_(parameter)
+
+    def rendered(seed: int) -> torch.Tensor:
+        with torch.no_grad():
+            return translator.translate(batch, generator=torch.Generator().manual_seed(seed)).images_BCHW
+
+    assert torch.equal(rendered(0), rendered(0))
+    assert not torch.allclose(rendered(0), rendered(1))
+    terms = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        terms.append(translator.losses("generator", batch, context()))
+    assert torch.equal(terms[0]["reconstruction"], terms[1]["reconstruction"])
+    assert not torch.equal(terms[0]["image_cycle"], terms[1]["image_cycle"])
+
+
+def test_the_parts_for_short_fits_are_trained() -> None:
+    translator, batch = make(_Counting(), **SHORT), make_batch()
+    sum(translator.losses("generator", batch, context()).values()).backward()  # type: ignore[union-attr]
+    for domain in ("source", "target"):
+        network = translator.networks[f"generator_{domain}"]
+        parts = [p for name, p in network.named_parameters() if name.startswith(("noise", "merge"))]
+        assert len(parts) == 7
+        assert all(p.grad is not None and p.grad.any() for p in parts)
 
 
 def test_averaged_weights_render_and_lag_behind() -> None:

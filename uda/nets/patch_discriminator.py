@@ -20,10 +20,13 @@ class MultiScaleDiscriminator(nn.Module):
         width: channels after the first convolution, doubled by each further one.
         layers: convolutions of stride 2.
         scales: sizes looked at; each is half of the one before (3x3 average, border not counted).
+        details: where it is not 0, all scales but the last see the image's fine details alone, so many times as strong.
+            Faint textures stand out there; in the whole image a discriminator takes thousands of steps to see them.
     """
 
-    def __init__(self, width: int, layers: int, scales: int) -> None:
+    def __init__(self, width: int, layers: int, scales: int, *, details: float = 0.0) -> None:
         super().__init__()
+        self.details = details
         self.smallest = 2 ** (layers + scales - 1)
         self.scales = nn.ModuleList([_patch_discriminator(width, layers) for _ in range(scales)])
 
@@ -44,8 +47,14 @@ class MultiScaleDiscriminator(nn.Module):
         for index, body in enumerate(self.scales):
             if index:
                 images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
-            outputs.append(body(images))
+            last = index == len(self.scales) - 1
+            outputs.append(body(self.details * fine_details(images) if self.details and not last else images))
         return outputs
+
+
+def fine_details(images_BCHW: Tensor) -> Tensor:
+    """What an image has more than its local mean over 5x5 pixels (borders mirrored); same shape."""
+    return images_BCHW - F.avg_pool2d(F.pad(images_BCHW, (2,) * 4, mode="reflect"), 5, stride=1)
 
 
 def _patch_discriminator(width: int, layers: int) -> nn.Sequential:

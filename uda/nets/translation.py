@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,16 +20,26 @@ CONTENT_STRIDE = 4
 """Image pixels for each content pixel."""
 
 
+class Draw(Protocol):
+    """Where noise comes from."""
+
+    def __call__(self, size: Sequence[int], *, device: torch.device) -> Tensor:
+        """Standard normal numbers of that shape."""
+
+
 class ContentEncoder(nn.Module):
     """7x7, two 4x4 of stride 2, residual blocks; instance norm and ReLU throughout.
 
     Args:
         width: channels after the first convolution; content has four times as many.
         blocks: residual blocks.
+        norm: instance norm after the convolutions outside the residual blocks. Without it an image's brightness and
+            contrast reach the content by the shortest way.
     """
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, blocks: int, *, norm: bool = True) -> None:
         super().__init__()
+        self.norm = norm
         self.down = nn.ModuleList(
             [convolution(3, width, 7), convolution(width, 2 * width, 4, 2), convolution(2 * width, 4 * width, 4, 2)]
         )
@@ -36,12 +47,18 @@ class ContentEncoder(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Images in [-1, 1], sides divisible by 4 -> content (B, 4 width, H / 4, W / 4)."""
-        features = images_BCHW
+        return self.levels(images_BCHW)[-1]
+
+    def levels(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Features before each halving, (B, width, H, W) first, and the content last."""
+        features, levels = images_BCHW, []
         for layer in self.down:
-            features = F.relu(instance_norm(layer(features)))
+            features = layer(features)
+            features = F.relu(instance_norm(features) if self.norm else features)
+            levels.append(features)
         for block in self.blocks:
             features = block(features)
-        return features
+        return [*levels[:-1], features]
 
 
 class Decoder(nn.Module):
@@ -50,28 +67,55 @@ class Decoder(nn.Module):
     Args:
         width: channels before the last convolution; content has four times as many.
         blocks: residual blocks; each takes two modulations.
+        noise: learn how much noise each channel gets after the blocks and after each doubling, starting from none, so
+            that flat areas can get a texture (StyleGAN, Karras et al. 2019).
+        skips: take the encoder's features before each halving too, so that details need not pass the content.
     """
 
-    def __init__(self, width: int, blocks: int) -> None:
+    def __init__(self, width: int, blocks: int, *, noise: bool = False, skips: bool = False) -> None:
         super().__init__()
+        self.merge = nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])
+        widths = (4 * width, 2 * width, width) if noise else ()
+        self.noise = nn.ParameterList([nn.Parameter(torch.zeros(channels, 1, 1)) for channels in widths])
         self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])
         self.up = nn.ModuleList([convolution(4 * width, 2 * width, 5), convolution(2 * width, width, 5)])
         self.norms = nn.ModuleList([LayerNorm(2 * width), LayerNorm(width)])
         self.last = convolution(width, 3, 7)
 
-    def forward(self, content_BCHW: Tensor, modulations: Sequence[Modulation] | None = None) -> Tensor:
+    def forward(
+        self,
+        content_BCHW: Tensor,
+        modulations: Sequence[Modulation] | None = None,
+        *,
+        skips: Sequence[Tensor] = (),
+        draw: Draw | None = None,
+    ) -> Tensor:
         """Content -> images in [-1, 1], float32 (a guide's frame may need the precision), four times as large.
 
         Args:
             content_BCHW: from an encoder of the same width.
             modulations: two for each residual block; None for plain instance norm.
+            skips: the encoder's other levels, full size first, for a decoder that takes them.
+            draw: where noise comes from, for a decoder that takes it; None goes without.
         """
         features = content_BCHW
         for index, block in enumerate(self.blocks):
             features = block(features, None if modulations is None else modulations[2 * index : 2 * index + 2])
-        for layer, norm in zip(self.up, self.norms, strict=True):
+        features = self._noisy(features, 0, draw)
+        for level, (layer, norm) in enumerate(zip(self.up, self.norms, strict=True), start=1):
             features = F.relu(norm(layer(doubled(features))))
+            if len(self.merge):
+                features = features + self.merge[level - 1](skips[-level])
+            features = self._noisy(features, level, draw)
         return torch.tanh(self.last(features).float())
+
+    def _noisy(self, features: Tensor, level: int, draw: Draw | None) -> Tensor:
+        """Features with noise, the same in all channels but for its strength."""
+        if draw is None or not len(self.noise):
+            return features
+        noise = draw((len(features), 1, *features.shape[-2:]), device=features.device).to(features.dtype)
+        strength: Tensor = self.noise[level]
+        return features + strength.to(features.dtype) * noise
 
 
 class SpadeMaps(nn.Module):

@@ -10,6 +10,7 @@ take the fakes of the generator's turn.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -19,6 +20,7 @@ from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _layouts
 from uda.translators._domains import OTHER, add_terms, discriminator_turn, domain_images, domain_labels, from_domain
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from uda.losses import consistency, multiscale
     from uda.nets import ema, init, patch_discriminator, spectral, translation
     from uda.nets.blocks import Modulation
+    from uda.nets.translation import Draw
 else:
     torch = lazy_import("torch")
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
@@ -82,6 +85,19 @@ class SaitConfig(TranslatorConfigBase):
     """Convolutions of stride 2 in each discriminator (paper)."""
     discriminator_scales: int = Field(default=3, ge=1)
     """Scales looked at (paper)."""
+    discriminator_spectral_norm: bool = True
+    """Spectral norm in the discriminators (paper). Without it they learn in fewer steps, which short fits need."""
+    encoder_norm: bool = True
+    """Instance norm in the encoders (paper). It takes brightness and contrast away, which the rest has to find again:
+    without it a short fit reconstructs four times as well."""
+    skips: bool = False
+    """Generators see the encoder's features at full and half size too: details need not be learnt to pass the content,
+    for which short fits have no time (not from the paper)."""
+    noise: bool = False
+    """Translations get noise inside the generators, for textures that their input lacks (not from the paper)."""
+    discriminator_details: float = Field(default=0.0, ge=0)
+    """Where it is not 0, the discriminators' scales but the last see an image's fine details alone, so many times as
+    strong: faint textures are learnt in fewer steps (not from the paper)."""
     cycle_guide: Literal["source", "translated"] = "source"
     """What guides the way back of the cycle: logits on the original image or on its translation (not stated)."""
     log_floor: float = Field(default=1e-4, gt=0, lt=1)
@@ -179,10 +195,11 @@ class Sait(AbstractTranslator):
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
-        """Deterministic: one image gives one translation. Averaged weights render where there are any."""
+        """One image gives one translation, but for the noise that `generator` draws. Averaged weights render."""
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="sait")[domain]
-        return Translation(self._render(domain, images, self._guidance(domain, images)), domain_labels(batch, domain))
+        made = self._render(domain, images, self._guidance(domain, images), generator=generator)
+        return Translation(made, domain_labels(batch, domain))
 
     def swap_guidance(self, batch: Batch) -> Translation | None:
         """Source image i under the logits of image i + 1 (the paper's appendix C)."""
@@ -215,16 +232,15 @@ class Sait(AbstractTranslator):
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
         weights, there, terms = self.config.weights, OTHER[domain], {}
-        encode, encode_there = self.networks[f"encoder_{domain}"], self.networks[f"encoder_{there}"]
         generate, generate_there = self.networks[f"generator_{domain}"], self.networks[f"generator_{there}"]
         logits = self._real_logits(domain, images, context)
         own = self._modulations(domain, logits)
 
-        content = encode(images)
-        fake = generate_there(content, self._modulations(there, logits))
+        levels = self._levels(f"encoder_{domain}", images)
+        fake = _decode(generate_there, levels, self._modulations(there, logits), _drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.reconstruction:
-            terms["reconstruction"] = consistency.l1(generate(content, own), images)
+            terms["reconstruction"] = consistency.l1(_decode(generate, levels, own), images)
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
             terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
@@ -233,12 +249,12 @@ class Sait(AbstractTranslator):
         guide_there = self._setting.guide_of(there)
         fake_logits = guide_there(fake) if guide_there and (weights.symmetric_ce or guided_back) else None
         if weights.image_cycle or weights.latent_cycle:
-            back = encode_there(fake)
+            back = self._levels(f"encoder_{there}", fake)
         if weights.image_cycle:
             way_back = self._modulations(domain, fake_logits) if guided_back else own
-            terms["image_cycle"] = consistency.l1(generate(back, way_back), images)
+            terms["image_cycle"] = consistency.l1(_decode(generate, back, way_back), images)
         if weights.latent_cycle:
-            terms["latent_cycle"] = consistency.l1(back, content)
+            terms["latent_cycle"] = consistency.l1(back[-1], levels[-1])
         if weights.symmetric_ce and logits is not None and fake_logits is not None:
             floor = self.config.log_floor
             terms["symmetric_ce"] = consistency.symmetric_cross_entropy(logits, fake_logits, floor)
@@ -266,28 +282,57 @@ class Sait(AbstractTranslator):
         made: list[Modulation] = self.networks[f"{prefix}spade_{domain}"](logits)
         return made
 
-    def _render(self, domain: str, images: Tensor, logits: Tensor | None, *, averaged: bool = True) -> Tensor:
+    def _levels(self, encoder: str, images: Tensor) -> list[Tensor]:
+        network = self.networks[encoder]
+        assert isinstance(network, translation.ContentEncoder)
+        return network.levels(images)
+
+    def _render(
+        self,
+        domain: str,
+        images: Tensor,
+        logits: Tensor | None,
+        *,
+        averaged: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         there, prefix = OTHER[domain], "averaged_" if averaged and self.config.ema is not None else ""
-        content = self.networks[f"{prefix}encoder_{domain}"](images)
-        modulations = self._modulations(there, logits, prefix)
-        fake: Tensor = self.networks[f"{prefix}generator_{there}"](content, modulations)
-        return fake
+        levels = self._levels(f"{prefix}encoder_{domain}", images)
+        decoder, modulations = self.networks[f"{prefix}generator_{there}"], self._modulations(there, logits, prefix)
+        return _decode(decoder, levels, modulations, _drawing(generator))
+
+
+def _decode(
+    decoder: nn.Module, levels: list[Tensor], modulations: list[Modulation] | None, draw: Draw | None = None
+) -> Tensor:
+    """An encoder's levels as an image; without `draw` no noise comes in, as what it should look like is known."""
+    image: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], draw=draw)
+    return image
+
+
+def _drawing(generator: torch.Generator | None = None) -> Draw:
+    return functools.partial(_layouts.draw, generator=generator)
 
 
 def _networks(config: SaitConfig, setting: Setting) -> dict[str, nn.Module]:
     """The networks of one domain, initialised, with spectral norm on their convolutions."""
+    blocks, noise, skips = config.generator_blocks, config.noise, config.skips
     made: dict[str, nn.Module] = {
-        "encoder": translation.ContentEncoder(config.width, config.encoder_blocks),
-        "generator": translation.Decoder(config.width, config.generator_blocks),
+        "encoder": translation.ContentEncoder(config.width, config.encoder_blocks, norm=config.encoder_norm),
+        "generator": translation.Decoder(config.width, blocks, noise=noise, skips=skips),
     }
     if config.guidance:
         channels, norms = 4 * config.width, 2 * config.generator_blocks
         made["spade"] = translation.SpadeMaps(setting.num_classes, config.spade_hidden, channels, norms)
     made["discriminator"] = patch_discriminator.MultiScaleDiscriminator(
-        config.discriminator_width, config.discriminator_layers, config.discriminator_scales
+        config.discriminator_width,
+        config.discriminator_layers,
+        config.discriminator_scales,
+        details=config.discriminator_details,
     )
+    normalised = {"spade": config.spade_spectral_norm, "discriminator": config.discriminator_spectral_norm}
     for name, network in made.items():
         init.initialise(network, "normal" if name == "discriminator" else "kaiming")
-        if name != "spade" or config.spade_spectral_norm:
+        if normalised.get(name, True):
             spectral.spectral_normalise(network)
     return made
