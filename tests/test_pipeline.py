@@ -260,10 +260,26 @@ def test_assignments_change_a_step_or_all_steps_of_a_stage_and_the_step_wins(hou
     assert planned["labels@1"].config.model_dump()["batch"] == 2
 
 
+def test_a_step_is_given_other_configs_by_an_assignment(house: House) -> None:
+    house.config("half", {"size": [32, 64]})
+    house.config("other", {"translator": "identity", "size": [96, 128], "tiny": {"size": [32, 32]}})
+    asked = ("segment.config=[segment.yaml, half.yaml]", "translate.config=other.yaml", "translate.seed=3")
+    planned = house.expand(*asked)
+    names = ("source_only", "segment@1", "segment@2", "translate@1")
+    sizes = [planned[name].config.model_dump()["size"] for name in names]
+    assert sizes == [(64, 128), (32, 64), (32, 64), (96, 128)]  # `segment` is a stage too: the step alone changes
+    assert planned["translate@1"].config.seed == 3
+    assert house.expand(*asked, tiny=True)["translate@1"].config.model_dump()["size"] == (32, 32)
+    assert "none.yaml: no such config file" in house.refused("translate.config=none.yaml")
+    assert "each_round.translate.config" in house.refused("translate.config=3")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("orcle.fit.images=5", "did you mean 'oracle'?"),
+        ("orcle.config=segment.yaml", "did you mean 'oracle'?"),
+        ("pseudo-label.config=labels.yaml", "write STEP.key=value"),
         ("rounds=3", "write STEP.key=value"),
         ("seed", "write STEP.key=value"),
     ],
@@ -329,8 +345,26 @@ def test_without_target_labels_there_is_no_oracle(house: House, capsys: pytest.C
     assert capsys.readouterr().err == "no oracle: the target manifest has no labels\n"
 
 
+def test_where_some_target_labels_are_missing_few_pairs_are_learnt_from_and_there_is_no_oracle(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.step("translate")["reads_target_labels"] = True
+    given = {name: house.manifest(name, labels=["", "x.png"]) for name in ("source", "target", "val")}
+    planned = house.expand(given=given, rounds=1)
+    assert list(planned) == ["source_only", "source_only_score", *(f"{name}@1" for name in ROUND)]
+    assert capsys.readouterr().err == "no oracle: 1 of the target manifest's 2 rows have no label\n"
+
+
+def test_rounds_that_learn_from_target_labels_want_some(house: House) -> None:
+    house.step("translate")["reads_target_labels"] = True
+    given = {"source": house.manifest("source"), "target": house.manifest("target")}
+    with pytest.raises(DataError, match=r"own_target\.csv: has no labels, from which the rounds of .* learn; name"):
+        house.expand(given=given)
+    assert list(house.expand(given=given, rounds=0)) == ["source_only"]
+
+
 def test_without_val_nothing_is_scored(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    given = {"source": house.manifest("source"), "target": house.manifest("target", labels=["", "x.png"])}
+    given = {"source": house.manifest("source"), "target": house.manifest("target", labels=["y.png", "x.png"])}
     planned = house.expand(given=given, rounds=1)
     assert list(planned) == ["source_only", "oracle", "translate@1", "labels@1", "segment@1"]
     assert capsys.readouterr().err == "no --val: nothing is scored, so the report has no IoU table\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,14 @@ from uda.core.console import Console
 from uda.core.resources import folder
 from uda.data.label_space import load_space
 from uda.data.spec import load_spec
-from uda.pipeline import Request, expand
+from uda.pipeline import Request, check, expand
 from uda.stages.catalog import get_stage
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.yaml"))
 DATA = sorted((ROOT / "data_manifests").rglob("*.yaml"))
-COUNTS = {"configs": 66, "pipelines": 8, "data_manifests": 1}
+COUNTS = {"configs": 83, "pipelines": 11, "data_manifests": 1}
 """Said by hand, so that a file that the globs miss is missed here too."""
 
 STAGES = {
@@ -68,6 +69,20 @@ def test_stage_configs_load_and_name_real_methods(path: Path, tiny: bool) -> Non
             assert registry.load(family, getattr(config, field).name).Config is type(getattr(config, field))
 
 
+@pytest.mark.parametrize("tiny", [False, True], ids=["full", "tiny"])
+@pytest.mark.parametrize("path", [one for one in CONFIGS if one.parent.name == "translate"], ids=label)
+def test_translators_can_be_fitted_as_their_configs_say(path: Path, tiny: bool, tmp_path: Path) -> None:
+    stage = get_stage("translate")
+    assert stage.check is not None
+    config: Any = validate(stage.config, Layers().add_file(path, tiny=tiny))
+    method = registry.load("translators", config.translator.name)
+    inputs = ["guide"] if method.requires_guide(config.translator) else []
+    inputs += ["pairs"] if method.needs in ("target_maps", "pairs", "few_pairs") else []
+    stage.check(config, {name: tmp_path / name for name in inputs})  # sizes that the strides divide, among others
+    assert set(config.translator.optimizers) == set(method.Config().optimizers)  # no player that there is not
+    assert method.needs != "few_pairs" or config.fit.batch % 2 == 0
+
+
 @pytest.mark.parametrize("path", [one for one in CONFIGS if one.parent.name == "datasets"], ids=label)
 def test_dataset_specs_load(path: Path) -> None:
     assert load_spec(path.stem).name == path.stem
@@ -93,6 +108,33 @@ def test_pipelines_expand_at_full_size(path: Path, tmp_path: Path) -> None:
     # The bounds are trained alike: an oracle that sees more images would widen the gap.
     if path.stem.startswith(("minicity", "camvid")):
         assert [one.model_dump() for one in shares] == [source_only.model_dump()]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "config", "method"),
+    [
+        ("minicity_pseudo_pairs", "translate/minicity_pix2pix", "pix2pix"),
+        ("minicity_pseudo_pairs", "translate/minicity_spade", "spade"),
+        ("minicity_few_pairs", "[translate/minicity_tcr, overlays/few_pairs]", "tcr"),
+    ],
+)
+@pytest.mark.parametrize("tiny", [False, True], ids=["full", "tiny"])
+def test_a_pipeline_takes_the_translators_that_its_header_names(
+    pipeline: str, config: str, method: str, tiny: bool, tmp_path: Path
+) -> None:
+    assert config in (ROOT / "pipelines" / f"{pipeline}.yaml").read_text()
+    own, swapped = (
+        expand(Request(pipeline=pipeline, out=tmp_path, assignments=said, tiny=tiny), Console(quiet=True))
+        for said in ((), (f"translate.config={config}",))
+    )
+    check(own)
+    check(swapped)
+    settings: list[Any] = [one.config for one in swapped if one.stage.name == "translate"]
+    assert {one.translator.name for one in settings} == {method}
+    assert {one.supervision for one in settings} == {0.1 if "few_pairs" in pipeline else 1}
+    assert [one.config for one in own if one.stage.name != "translate"] == [
+        one.config for one in swapped if one.stage.name != "translate"
+    ]
 
 
 def test_shipped_folders_are_found_without_an_install() -> None:

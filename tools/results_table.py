@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from uda.stages._report.comparison import spread
+from uda.stages._report.comparison import over_seeds
 from uda.stages._report.scores import REPORT, Row, Scores, read_scores
 from uda.stages._report.tables import percent
 
@@ -64,11 +64,6 @@ def gap_share(run: Scores, row: Row) -> float | None:
     if not run.has_gap or low is None or high is None or row.miou is None:
         return None
     return (row.miou - (low.miou or 0)) / ((high.miou or 0) - (low.miou or 0))
-
-
-def over_seeds(values: Sequence[float | None]) -> str:
-    """Mean ± sample standard deviation in percent; the value alone where there is one."""
-    return percent(values[0]) if len(values) == 1 else spread(values)
 
 
 if __name__ == "__main__":

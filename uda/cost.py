@@ -74,6 +74,8 @@ def _bytes(one: Planned, by_name: Mapping[str, Planned]) -> float:
         rendered: float = _images(one.inputs["source"], by_name) * each
         if config.render_target:
             rendered += _images(one.inputs["target"], by_name) * _IMAGE_BYTES_PER_PIXEL
+        if config.recreate_target:
+            rendered += _images(one.inputs["target"], by_name) * each
         return rendered * area + (_MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES)
     if one.stage.name == "pseudo-label":
         return _images(one.inputs["target"], by_name) * area * _LABEL_BYTES_PER_PIXEL

@@ -41,7 +41,8 @@ class Step(Config):
     comparator: bool = False
     """Says that the row is no round of the method but stands beside it (another translation, a loop without one)."""
     reads_target_labels: bool = False
-    """Says that the step learns from target labels (an oracle); left out where there are none."""
+    """Says that the step learns from target labels (an oracle, a translator's few pairs); left out where there are
+    none, and where some are missing if they are its `source`."""
 
 
 class Pipeline(Config):
@@ -94,7 +95,8 @@ class Request:
         rounds: overrides the pipeline's.
         data: takes the place of `{data}` in inputs.
         given: one's own manifests by name (source, target, val).
-        assignments: `STEP.key=value` or `STAGE.key=value`, or `label_space=...`.
+        assignments: `STEP.key=value` or `STAGE.key=value`; `STEP.config=NAME` (or `[NAME, ...]`), which takes the place
+            of the step's configs; or `label_space=...`.
         seed: of all stages but the data's.
         tiny: apply the `tiny` overlays.
         device: overrides every stage's device.
@@ -116,8 +118,19 @@ class Request:
 def load_pipeline(request: Request) -> Pipeline:
     """Read and check the pipeline that a request names."""
     layers = Layers().add_file(find_yaml("pipelines", request.pipeline, "pipeline"), tiny=request.tiny)
-    layers.add_assignments([text for text in request.assignments if text.startswith("label_space=")])
+    for text in request.assignments:
+        if text.startswith("label_space="):
+            layers.add_assignments([text])
+        elif (step := _reconfigured(text)) is not None:
+            steps = {part: layers.data.get(part) or {} for part in ("before", "each_round")}
+            layers.add_assignments([f"{part}.{text}" for part, names in steps.items() if step in names])
     return validate(Pipeline, layers)
+
+
+def _reconfigured(assignment: str) -> str | None:
+    """The step whose configs an assignment `STEP.config=...` replaces; None of any other assignment."""
+    head, _, rest = assignment.partition(".")
+    return head if rest.startswith("config=") else None
 
 
 def expand(request: Request, console: Console) -> list[Planned]:
@@ -125,8 +138,17 @@ def expand(request: Request, console: Console) -> list[Planned]:
 
     Raises:
         ConfigError: a reference or assignment that means nothing, a missing `--data`, wrong settings.
+        DataError: one's own manifest cannot be read, or lacks the labels that the rounds learn from.
     """
-    pipeline = load_pipeline(request)
+    return expand_graph(load_pipeline(request), request, console)
+
+
+def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list[Planned]:
+    """The same for a graph that comes from no file; messages call it by the request's `pipeline`.
+
+    Raises:
+        ConfigError: as `expand`.
+    """
     rounds = pipeline.rounds if request.rounds is None else request.rounds
     names = {*pipeline.before, *pipeline.each_round}
     settings = _by_step(request, pipeline, names)
@@ -146,10 +168,12 @@ def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str,
         head, dot, rest = text.partition(".")
         if text.startswith("label_space="):
             continue
-        if not dot or head not in names | stages:
-            mend = f"write STEP.key=value; {nearest(head.partition('=')[0], names | stages)}"
+        known = names if _reconfigured(text) else names | stages  # a recipe is one step's
+        if not dot or head not in known:
+            mend = f"write STEP.key=value; {nearest(head.partition('=')[0], known)}"
             raise ConfigError(f"'{text}' names no step", "--set", mend)
-        found.setdefault(head, []).append(rest)
+        if not _reconfigured(text):
+            found.setdefault(head, []).append(rest)
     return found
 
 
@@ -228,9 +252,7 @@ def _without_unwanted(planned: list[Planned], request: Request, console: Console
     dropped = {name for name in _DATA if any(one.name == name for one in planned)}
     if "val" not in request.given:
         console.say("no --val: nothing is scored, so the report has no IoU table")
-    if not _has_labels(request.given["target"]):
-        console.say("no oracle: the target manifest has no labels")
-        dropped |= {one.name for one in planned if one.reads_target_labels}
+    dropped |= _lacking_labels(planned, request.given["target"], console)
     kept = [one for one in planned if one.name not in dropped]
     while True:  # what depends on something dropped goes too
         names = {one.name for one in kept}
@@ -240,14 +262,31 @@ def _without_unwanted(planned: list[Planned], request: Request, console: Console
         if len(fit) == len(kept):
             break
         kept = fit
+    if _rounds_learn(planned) and not _rounds_learn(kept):
+        what = f"has no labels, from which the rounds of pipeline {request.pipeline} learn"
+        raise DataError(what, request.given["target"], "name labels in some of its rows, or choose another --pipeline")
     wanted = {source.step for one in kept for source in one.inputs.values()}
     return [one for one in kept if one.name in wanted or one.stage.name not in _UNSEEDED]
 
 
-def _has_labels(csv: Path) -> bool:
+def _rounds_learn(planned: Sequence[Planned]) -> bool:
+    return any(one.round is not None and one.stage.name == "segment" for one in planned)
+
+
+def _lacking_labels(planned: Sequence[Planned], target: Path, console: Console) -> set[str]:
+    """Steps that read target labels and lack them: those whose `source` is the target want a label in every row."""
     from uda.data.samples import read_samples  # pandas, only when own data are given
 
-    return any(sample.label is not None for sample in read_samples(csv))
+    labels = [sample.label for sample in read_samples(target)]
+    bare = labels.count(None)
+    readers = {one.name: one for one in planned if one.reads_target_labels}
+    if bare == len(labels):
+        console.say("no oracle: the target manifest has no labels")
+        return set(readers)
+    whole = {name for name, one in readers.items() if one.inputs.get("source") == Source(None, target.absolute())}
+    if bare and whole:
+        console.say(f"no oracle: {bare} of the target manifest's {len(labels)} rows have no label")
+    return whole if bare else set()
 
 
 def _sorted(planned: list[Planned]) -> list[Planned]:

@@ -108,6 +108,13 @@ def test_size_and_range_are_kept_in_every_direction(name: str, guide: SegmenterN
         assert made.images_BCHW.shape == (2, 3, SIZE, SIZE)
         assert made.images_BCHW.dtype == torch.float32
         assert made.images_BCHW.abs().max() <= 1
+        if direction == "target_to_target":  # from what it sees in the images alone
+            assert made.labels_BHW.shape == (2, SIZE, SIZE)
+            assert set(made.labels_BHW.unique().tolist()) <= set(range(CLASSES))
+            alone = render(translator, Batch(target_images_BCHW=batch.target_images_BCHW), direction=direction)
+            assert torch.equal(made.images_BCHW, alone.images_BCHW)
+            assert torch.equal(made.labels_BHW, alone.labels_BHW)
+            continue
         wanted = batch.source_labels_BHW if direction == "source_to_target" else batch.target_labels_BHW
         assert made.labels_BHW is None or torch.equal(made.labels_BHW, wanted)
 

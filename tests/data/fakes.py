@@ -96,6 +96,15 @@ def idd_lite(root: Path, count: int = 2, splits: Sequence[str] = ("train", "val"
     return root
 
 
+def coco_stuff(root: Path, count: int = 2, splits: Sequence[str] = ("train2017", "val2017")) -> Path:
+    for split in splits:
+        for i in range(count):
+            save(root / f"{split}/{9 * i + 9:012d}.jpg", picture(SIZE, i))
+            ids = blocks(SIZE, (0, 18, 23, 90, 91, 123, 156, 181, 255), i)
+            save(root / f"stuffthingmaps/{split}/{9 * i + 9:012d}.png", ids)
+    return root
+
+
 def shared_data(name: str) -> Path:
     """A real data set's folder; the test is skipped where there is none."""
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ import pytest
 from tests.data import fakes
 from uda.core.errors import ConfigError, DataError
 from uda.core.resources import folder
-from uda.data.index import check_index, index_dataset
+from uda.data.index import check_index, index_dataset, pairs_with
 from uda.data.label_space import load_space
 from uda.data.pairs import natural_key
 from uda.data.samples import read_samples, write_samples
 from uda.data.spec import DatasetSpec, load_spec
 
 SPACES = {"gta5": "cityscapes19", "synthia": "cityscapes19", "cityscapes": "cityscapes19", "camvid": "camvid11",
-          "idd_lite": "idd7"}  # fmt: skip
+          "idd_lite": "idd7", "coco_stuff": "coco_animals"}  # fmt: skip
 
 
 def kinds(report):
@@ -87,6 +88,35 @@ def test_each_defect_is_named_and_left_out(tmp_path: Path):
     assert "99 (240 pixels); add them to `values` or `void` of" in details["undeclared label values"]
     assert "gta5.yaml" in details["undeclared label values"]
     assert report.to_dict()["defect_counts"]["unreadable label"] == 2
+
+
+def test_images_are_chosen_by_the_classes_that_their_labels_show(tmp_path: Path):
+    spec, animals, seen = load_spec("coco_stuff"), load_space("coco_animals"), []
+    for name, value, count in (("1", 18, 60), ("2", 23, 24), ("3", 18, 1), ("4", 0, 9)):
+        ids = np.full(fakes.SIZE, 123, np.uint8)  # 12 x 20 pixels of grass
+        ids.flat[:count] = value
+        fakes.save(tmp_path / f"train2017/{name}.jpg", fakes.picture(fakes.SIZE, 0))
+        fakes.save(tmp_path / f"stuffthingmaps/train2017/{name}.png", ids)
+    pairs = index_dataset(tmp_path, spec, "train2017").pairs
+
+    def chosen(*classes, space=None, **options):
+        return [pair.id for pair in pairs_with(pairs, spec, space, classes, **options)]
+
+    assert chosen("horse", progress=seen.append, workers=2) == ["1", "3"]
+    assert seen == [4]
+    assert chosen("horse", share=0.25) == ["1"] and chosen("horse", share=0.26) == []
+    assert chosen("zebra", "horse", share=0.1) == ["1", "2"]
+    assert chosen("person") == chosen("other", space=animals) == ["4"]
+    assert chosen("grass", share=0.9, space=animals) == ["2", "3", "4"]
+    with pytest.raises(ConfigError, match="dataset coco_stuff: no class 'hors'; did you mean 'horse'"):
+        chosen("hors")
+    with pytest.raises(ConfigError, match="label space coco_animals: no class 'giraff'; did you mean 'giraffe'"):
+        chosen("giraff", space=animals)
+    # What cannot be read stays in, for the check to name; a pair without a label shows nothing.
+    (tmp_path / "stuffthingmaps/train2017/2.png").write_bytes(b"no picture")
+    assert chosen("horse") == ["1", "2", "3"]
+    bare = [replace(pair, label=None) for pair in pairs]
+    assert pairs_with(bare, spec, None, ["horse"]) == ()
 
 
 def test_a_split_without_any_labels_is_no_defect_but_one_gap_is(tmp_path: Path):

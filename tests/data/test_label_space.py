@@ -12,7 +12,7 @@ from uda.data.label_space import LabelSpace, load_space
 
 def test_every_shipped_space_loads_and_has_a_header():
     files = sorted((folder("configs") / "label_spaces").rglob("*.yaml"))
-    assert [file.stem for file in files] == ["camvid11", "cityscapes19", "idd7"]
+    assert [file.stem for file in files] == ["camvid11", "cityscapes19", "coco_animals", "idd7"]
     for file in files:
         assert load_space(file.stem).name == file.stem
         assert file.read_text().startswith("# What:")

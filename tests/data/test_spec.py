@@ -22,7 +22,7 @@ from uda.data.spec import (
     write_index_spec,
 )
 
-SHIPPED = ["camvid", "cityscapes", "cityscapes_trainids", "gta5", "idd_lite", "synthia"]
+SHIPPED = ["camvid", "cityscapes", "cityscapes_trainids", "coco_stuff", "gta5", "idd_lite", "synthia"]
 GTA5 = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14,
         28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
 SYNTHIA = {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11, 17: 12, 8: 13, 18: 14, 19: 15,
@@ -81,6 +81,28 @@ def test_camvid_and_idd_lite_keep_their_ids():
     np.testing.assert_array_equal(mapping_table(idd, load_space("idd7")), table_of({i: i for i in range(7)}, [255]))
     onto_idd = {0: 6, 1: 5, 2: 4, 3: 0, 4: 1, 5: 5, 6: 4, 7: 4, 8: 3, 9: 2, 10: 2}
     np.testing.assert_array_equal(mapping_table(camvid, load_space("idd7")), table_of(onto_idd, [11]))
+
+
+def test_coco_stuff_has_the_numbers_of_its_label_list_minus_one():
+    # The label list (github.com/nightrome/cocostuff, labels.txt): 0 unlabeled, 1 to 91 things, 92 to 182 stuff.
+    listed = {"person": 1, "street sign": 12, "horse": 19, "sheep": 20, "zebra": 24, "giraffe": 25, "toothbrush": 90,
+              "hair brush": 91, "banner": 92, "clouds": 106, "grass": 124, "sky-other": 157, "tree": 169,
+              "window-other": 181, "wood": 182}  # fmt: skip
+    spec = load_spec("coco_stuff")
+    assert {name: spec.values[name] for name in listed} == {name: (label - 1,) for name, label in listed.items()}
+    assert [value for values in spec.values.values() for value in values] == list(range(182))
+    assert spec.void == (255,)
+    stuff = list(spec.values)[91:]
+    assert stuff == sorted(stuff)  # the list's order, which a line left out or put in twice would break
+
+
+def test_every_labelled_pixel_of_coco_stuff_is_of_a_class_of_coco_animals():
+    spec, space = load_spec("coco_stuff"), load_space("coco_animals")
+    assert unmapped(spec, space) == ((), ())
+    table = mapping_table(spec, space)
+    assert (table[:182] < space.num_classes).all() and table[255] == IGNORE and (table[182:255] == UNDECLARED).all()
+    found = {name: space.names[table[spec.values[name][0]]] for name in ("horse", "zebra", "tree", "clouds", "person")}
+    assert found == {"horse": "horse", "zebra": "zebra", "tree": "plants", "clouds": "sky", "person": "other"}
 
 
 def test_what_does_not_meet_is_told():

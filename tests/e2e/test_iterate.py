@@ -18,6 +18,10 @@ import pytest
 from PIL import Image
 
 from tests.e2e.conftest import Trail, call, must
+from uda.data.dataset import SegmentationDataset
+from uda.data.label_space import load_space
+from uda.data.samples import read_samples
+from uda.data.supervision import split_pairs
 
 WEIGHTS = ("start", "source_only", "translate", "segment")
 
@@ -110,6 +114,40 @@ def test_the_papers_pipelines_run_on_mini_city(tmp_path: Path, pipeline: str) ->
     assert [row["name"] for row in report["rows"]] == ["source only", "round 1", "oracle"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Musto" in page  # the published rows to compare with
+
+
+def rendered_labels_are_the_sources(city: Trail, run: Path) -> bool:
+    space = load_space("cityscapes19")
+    source, made = (
+        SegmentationDataset(read_samples(file), space, size=(64, 128))
+        for file in (city.csv("source"), run / "round_1/translate/samples.csv")
+    )
+    assert len(made) == len(source) == 10
+    return all(np.array_equal(made.sample_at(at)[1], source.sample_at(at)[1]) for at in range(len(made)))
+
+
+@pytest.mark.parametrize("pipeline", ["minicity_pseudo_pairs", "minicity_unpaired_labels"])
+def test_the_sources_label_maps_are_rendered_in_the_loop(city: Trail, tmp_path: Path, pipeline: str) -> None:
+    must("iterate", "--pipeline", pipeline, *own_data(city), "--tiny", "--out", tmp_path / "run")
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["source only", "round 1", "oracle"]
+    assert rendered_labels_are_the_sources(city, tmp_path / "run")
+
+
+def test_the_few_labels_that_one_has_are_pairs_in_the_loop(city: Trail, tmp_path: Path) -> None:
+    table = pd.read_csv(city.csv("train"), dtype=str)
+    for column in ("image", "label"):
+        table[column] = [str((city.root / one).resolve()) for one in table[column]]
+    _, (other,) = split_pairs([0, 1], 0.1, seed=0)
+    table.loc[2:, "label"] = ""
+    table.loc[other, "label"] = str(tmp_path / "gone.png")  # no pair: its label stays closed
+    table.to_csv(tmp_path / "few.csv", index=False)
+    own = ("--source", city.csv("source"), "--target", tmp_path / "few.csv", "--val", city.csv("val"))
+    answer = must("iterate", "--pipeline", "minicity_few_pairs", *own, "--tiny", "--out", tmp_path / "run")
+    assert "no oracle: 6 of the target manifest's 8 rows have no label" in answer.err
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["source only", "round 1"]
+    assert rendered_labels_are_the_sources(city, tmp_path / "run")
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(city: Trail, tmp_path: Path) -> None:

@@ -98,6 +98,17 @@ def test_a_plan_can_be_read_by_programs(tmp_path: Path) -> None:
     assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
 
 
+def test_pairs_without_a_label_are_refused(city: Trail, tmp_path: Path) -> None:
+    table = pd.read_csv(city.csv("train"))
+    table["image"], table["label"] = [str(city.root / name) for name in table["image"]], ""
+    table.to_csv(tmp_path / "bare.csv", index=False)
+    given = ("--source", city.csv("source"), "--target", city.csv("train"), "--pairs", tmp_path / "bare.csv")
+    answer = call("translate", "--config", "translate/pix2pix", "--tiny", *given, "--out", tmp_path / "out")
+    assert answer.code == 3
+    assert f"error: {tmp_path / 'bare.csv'}: has no label; write labels with `uda pseudo-label`" in answer.err
+    assert not (tmp_path / "out.partial").exists()
+
+
 @pytest.mark.parametrize(("given", "said"), [("source", "1 images have no label"), ("pseudo", "has no label")])
 def test_learning_from_images_without_labels_is_refused(city: Trail, tmp_path: Path, given: str, said: str) -> None:
     table = pd.read_csv(city.csv("source"))

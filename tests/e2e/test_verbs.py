@@ -168,6 +168,48 @@ def test_every_translator_renders_the_source(trail: Trail, tmp_path: Path, name:
         must(*scored, "--segmenter", tmp_path / name, "--out", tmp_path / "score")
 
 
+def test_target_images_are_made_anew_with_the_maps_that_were_found_in_them(trail: Trail, tmp_path: Path) -> None:
+    given = ("translate", "--config", "translate/oasis", "--tiny", "--source", trail.csv("source"))
+    given = (*given, "--set", "recreate_target=true")
+    fresh, again = tmp_path / "fresh", tmp_path / "again"
+    must(*given, "--target", trail.csv("train"), "--pairs", trail.csv("train"), "--out", fresh)
+    assert len(pd.read_csv(fresh / "samples.csv")) == 10
+    table, target = pd.read_csv(fresh / "recreated_samples.csv"), pd.read_csv(trail.csv("train"))
+    assert [Path(name).name for name in table["image"]] == [Path(name).name for name in target["image"]]
+    for row in table.itertuples():
+        image, label = pixels(fresh / str(row.image)), pixels(fresh / str(row.label))
+        assert image.shape == (*label.shape, 3) == (64, 128, 3)
+        assert set(np.unique(label)) <= set(range(19))  # every pixel has a class
+    assert set(table["dataset"]) == {"dataset.yaml"}
+    # The same from a fitted translator, several times over, and without the target's own labels.
+    target["image"], target["label"] = [str((trail.root / name).resolve()) for name in target["image"]], ""
+    target.to_csv(tmp_path / "blind.csv", index=False)
+    must(*given, "--target", tmp_path / "blind.csv", "--translator", fresh, "--set", "samples=2", "--out", again)
+    twice = pd.read_csv(again / "recreated_samples.csv", dtype=str)
+    assert len(twice) == 2 * len(table) == len(set(twice["image"]))
+    for index, row in enumerate(table.itertuples()):
+        first, second = (twice.iloc[2 * index + number] for number in (0, 1))
+        assert (again / first["image"]).read_bytes() == (fresh / str(row.image)).read_bytes()
+        assert first["label"] == second["label"]
+        assert (again / first["label"]).read_bytes() == (fresh / str(row.label)).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("identity", "recreate_target", "identity has no discriminator that segments, to make target images anew"),
+        ("oasis", "render_target", "oasis renders one way only"),
+    ],
+)
+def test_a_way_that_a_translator_has_not_is_told_before_it_is_fitted(
+    city: Trail, tmp_path: Path, name: str, setting: str, said: str
+) -> None:
+    given = ("--source", city.csv("source"), "--target", city.csv("train"), "--out", tmp_path / "out")
+    answer = call("translate", "--config", f"translate/{name}", "--tiny", *given, "--set", f"{setting}=true")
+    assert answer.code == 2 and answer.err.splitlines()[-1] == f"error: {setting}: {said}; set it to false"
+    assert not (tmp_path / "out").exists()
+
+
 def test_pseudo_labels_are_classes_or_nothing(trail: Trail) -> None:
     table = pd.read_csv(trail.pseudo / "samples.csv")
     assert len(table) == 8

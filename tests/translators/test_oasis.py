@@ -201,7 +201,7 @@ def test_averaged_weights_render_and_lag_behind() -> None:
     plain = make(ema=None)
     assert set(plain.networks) == {"generator", "discriminator"}
     plain.after_step(context())
-    assert plain.extra_state() == {"steps": 0}
+    assert plain.extra_state() == {"steps": 1}
 
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:
@@ -280,6 +280,21 @@ def test_images_are_made_anew_from_what_the_discriminator_sees_in_them() -> None
     assert torch.equal(one.images_BCHW, render(translator, seen, seed=0))
     assert not torch.equal(one.images_BCHW, two.images_BCHW)
     assert not one.images_BCHW.requires_grad
+    batch = Batch(target_images_BCHW=images)
+    way = translator.translate(batch, generator=torch.Generator().manual_seed(0), direction="target_to_target")
+    assert torch.equal(way.images_BCHW, one.images_BCHW)
+    with pytest.raises(DataError, match="translator oasis: no target images; give --target"):
+        translator.translate(Batch(), generator=torch.Generator(), direction="target_to_target")
+
+
+def test_images_are_made_anew_with_the_noise_that_rendering_has() -> None:
+    images = make_batch().target_images_BCHW
+    assert images is not None
+    made = [
+        stirred(make(noise=mode)).recreate(images, generator=torch.Generator().manual_seed(0)).images_BCHW
+        for mode in ("global", "local")
+    ]
+    assert (made[0] - made[1]).abs().max() > 0.1
 
 
 def test_the_discriminator_learns_to_segment_and_the_generator_to_be_segmented() -> None:

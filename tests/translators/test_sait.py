@@ -226,7 +226,7 @@ def test_noise_comes_into_translations_and_not_into_reconstructions() -> None:
 
 def test_the_parts_for_short_fits_are_trained() -> None:
     translator, batch = make(_Counting(), **SHORT), make_batch()
-    sum(translator.losses("generator", batch, context()).values()).backward()  # type: ignore[union-attr]
+    sum(translator.losses("generator", batch, context()).values()).backward()
     for domain in ("source", "target"):
         network = translator.networks[f"generator_{domain}"]
         parts = [p for name, p in network.named_parameters() if name.startswith(("noise", "merge"))]

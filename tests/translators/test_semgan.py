@@ -17,6 +17,7 @@ from uda.translators.base import Setting
 from uda.translators.semgan import Semgan, SemganConfig, SemganWeights
 
 CLASSES = 4
+NAMES = ("grass", "horse", "zebra", "sky")
 WAYS = (("source", "target"), ("target", "source"))
 OFF = SemganWeights(gan=0, identity=0, reconstruction=0, objects=0, domain=0)
 
@@ -24,7 +25,8 @@ OFF = SemganWeights(gan=0, identity=0, reconstruction=0, objects=0, domain=0)
 def make(**settings: Any) -> Semgan:
     """A small one; settings go through the checks of the config class."""
     torch.manual_seed(0)
-    return Semgan(SemganConfig.model_validate({**SemganConfig.tiny().model_dump(), **settings}), Setting(CLASSES))
+    config = SemganConfig.model_validate({**SemganConfig.tiny().model_dump(), **settings})
+    return Semgan(config, Setting(CLASSES, class_names=NAMES))
 
 
 def make_batch(seed: int = 0, size: int = 32) -> Batch:
@@ -341,6 +343,48 @@ def test_classes_must_fit_the_mode(settings: dict[str, Any], wanted: str) -> Non
 def test_classes_must_be_of_the_label_space() -> None:
     with pytest.raises(ConfigError, match=r"translator\.classes: no class has index 4: the label space has 4; give"):
         make(mode="transfiguration", classes=(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [
+        (("horse", "zebre"), "no class 'zebre' in the label space; did you mean 'zebra'"),
+        (("horse", 9), "no class has index 9: the label space has 4"),
+        (("horse", 1), "horse and 1 are one class"),
+        (("1", "2"), "no class '1' in the label space; known: grass, horse, sky, zebra"),
+    ],
+)
+def test_a_wrong_name_is_told_with_the_nearest_one_before_anything_is_built(
+    classes: tuple[Any, Any], wanted: str
+) -> None:
+    config = SemganConfig(mode="transfiguration", classes=classes)
+    with pytest.raises(ConfigError, match=rf"translator\.classes: {wanted}"):
+        Semgan.check_classes(config, Setting(CLASSES, class_names=NAMES))
+    with pytest.raises(ConfigError, match=wanted):
+        make(mode="transfiguration", classes=classes)
+
+
+def test_right_classes_and_adaptation_pass_the_check() -> None:
+    setting = Setting(CLASSES, class_names=NAMES)
+    for classes in (("horse", "zebra"), (1, 2), ("horse", 2)):
+        Semgan.check_classes(SemganConfig(mode="transfiguration", classes=classes), setting)
+    Semgan.check_classes(SemganConfig(), setting)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("classes", [("horse", "zebra"), ("horse", 2)])
+def test_names_mean_what_indices_mean(classes: tuple[Any, Any]) -> None:
+    weights = {**OFF.model_dump(), "objects": 1.0, "domain": 1.0}
+    made, terms = [], []
+    for given in (classes, (1, 2), (2, 1)):
+        translator = make(mode="transfiguration", classes=given, weights=weights)
+        terms.append(translator.losses("generator", make_batch(), context()))
+        labels = translator.translate(make_batch(), generator=torch.Generator()).labels_BHW
+        assert labels is not None
+        made.append(labels)
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+    assert set(terms[0]) == {"objects", "domain"}
+    assert all(torch.equal(terms[0][name], terms[1][name]) for name in terms[0])
 
 
 def test_missing_maps_are_told_in_one_line() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from uda.core.errors import DataError
 from uda.data.batch import Batch, Context
-from uda.losses import label_mix, n_plus_one
+from uda.losses import label_mix, n_plus_one, segmentation_cycle
 from uda.losses.logistic import r1_penalty
 from uda.nets.segmenter import to_frame
 from uda.nets.spade_resnet import label_layout
@@ -128,6 +128,70 @@ def test_the_cycle_moves_the_generator_and_not_the_discriminator_that_it_goes_th
     assert all(parameter.grad is None and parameter.requires_grad for parameter in players["discriminator"])
     assert all(parameter.grad is None for parameter in players["unconditional"])
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in players["generator"])
+
+
+def discriminators_turn(translator: SemiPaired, here: Context) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Its terms, and the gradient of their sum in its weights."""
+    torch.manual_seed(4)  # LabelMix tosses coins
+    terms = translator.losses("discriminator", make_batch(), here)
+    total = torch.stack(list(terms.values())).sum()
+    return terms, list(torch.autograd.grad(total, translator.players()["discriminator"]))
+
+
+def test_in_the_ablation_the_discriminators_gradient_changes_by_the_cycles_alone() -> None:
+    turns, made = {}, {}
+    for ablation in (False, True):
+        translator, here = make(cycle_trains_discriminator=ablation), context()
+        torch.manual_seed(3)
+        translator.losses("generator", make_batch(), here)
+        made[ablation] = here.made["fake_unpaired"]
+        turns[ablation] = discriminators_turn(translator, here)
+    assert torch.equal(made[False], made[True])
+    (terms, plain), (more, changed) = turns[False], turns[True]
+    assert set(more) - set(terms) == {"cycle_discriminator"}
+    assert all(torch.equal(terms[name], more[name]) for name in terms)
+    *_, maps = parts(make_batch())
+    network = make().networks["discriminator"]
+    cycle = segmentation_cycle.cycle_loss(network(made[True]), maps)
+    assert torch.allclose(more["cycle_discriminator"], cycle, rtol=1e-5)
+    alone = torch.autograd.grad(cycle, list(network.parameters()))
+    largest = max(share.abs().max().item() for share in alone)
+    assert largest > 1e-5
+    for before, after, share in zip(plain, changed, alone, strict=True):
+        torch.testing.assert_close(after - before, share, rtol=0, atol=1e-2 * largest)
+
+
+@pytest.mark.parametrize("ablation", [False, True])
+def test_the_cycle_reaches_the_discriminator_in_its_own_turn_and_in_the_ablation_alone(ablation: bool) -> None:
+    translator, here = (
+        make(weights=SemiPairedWeights(**OFF | {"cycle": 1.0}), cycle_trains_discriminator=ablation),
+        context(),
+    )
+    for network in translator.networks.values():
+        network.train().requires_grad_(True)
+    translator.losses("generator", make_batch(), here)["cycle"].backward()
+    own, others = (translator.players()[player] for player in ("discriminator", "generator"))
+    assert all(parameter.grad is None for parameter in own)
+    for parameter in others:
+        parameter.grad = None
+    terms = translator.losses("discriminator", make_batch(), here)
+    assert set(terms) == ({"cycle_discriminator"} if ablation else set())
+    for term in terms.values():
+        term.backward()
+    assert any(parameter.grad is not None and bool(parameter.grad.any()) for parameter in own) is ablation
+    assert all(parameter.grad is None for parameter in others)
+
+
+def test_the_ablations_term_has_the_cycles_weight() -> None:
+    assert "cycle_discriminator" not in SemiPairedConfig().term_weights
+    weights = SemiPairedWeights(cycle=0.3)
+    config = SemiPairedConfig(cycle_trains_discriminator=True, weights=weights)
+    assert config.term_weights["cycle_discriminator"] == 0.3 == config.term_weights["cycle"]
+    translator, here = make(cycle_trains_discriminator=True), context()
+    named = {name for player in translator.players() for name in translator.losses(player, make_batch(), here)}
+    assert named == set(translator.config.term_weights)
+    with pytest.raises(ValidationError, match=r"needs a cycle: give weights\.cycle a weight, or set it to false"):
+        SemiPairedConfig(cycle_trains_discriminator=True, weights=SemiPairedWeights(cycle=0))
 
 
 def test_the_cycle_does_not_know_fake_and_the_loss_on_pairs_does() -> None:

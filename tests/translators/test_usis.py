@@ -164,6 +164,16 @@ def test_maps_without_a_known_pixel_cost_nothing_in_the_cycle() -> None:
     assert translator.losses("segmenter", batch, here)["segmenter"] == 0
 
 
+def test_images_are_made_anew_from_what_the_segmenter_sees_in_them() -> None:
+    translator, images = stirred(make()), make_batch().target_images_BCHW
+    assert images is not None
+    made = translator.recreate(images, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        seen = translator.networks["segmenter"](images)[:, :N].argmax(1)
+    assert made.labels_BHW is not None and torch.equal(made.labels_BHW, seen)
+    assert torch.equal(made.images_BCHW, render(translator, seen))
+
+
 def test_maps_and_noise_change_what_is_rendered() -> None:
     translator, labels = stirred(make()), make_labels()
     one = render(translator, labels)

@@ -1,4 +1,4 @@
-"""Checks and statistics behind `uda prepare`: look into every file of a data set, and count what is in it.
+"""Checks and statistics behind `uda prepare`: look into every file of a data set, choose by class, and count.
 
 Nothing stops at a defect: each is named, images that cannot be used are left out of `Report.samples`, and the caller
 decides what that means.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uda.core.errors import DataError
+from uda.core.errors import ConfigError, DataError, nearest
 from uda.core.resources import folder
 from uda.data.label_space import UNDECLARED, LabelSpace
 from uda.data.pairs import Defect, Index, Pair, index_dataset
@@ -32,7 +32,7 @@ from uda.data.read import (
 from uda.data.samples import Sample
 from uda.data.spec import DatasetSpec, mapping_table, own_table, unmapped
 
-__all__ = ["Defect", "Index", "Pair", "Report", "check_index", "index_dataset"]
+__all__ = ["Defect", "Index", "Pair", "Report", "check_index", "index_dataset", "pairs_with"]
 
 
 @dataclass
@@ -100,6 +100,59 @@ class _Checked:
     size: tuple[int, int] | None
     histogram: NDArray[np.int64] | None
     defects: tuple[Defect, ...]
+
+
+def pairs_with(
+    pairs: Sequence[Pair],
+    spec: DatasetSpec,
+    space: LabelSpace | None,
+    classes: Sequence[str],
+    *,
+    share: float = 0.0,
+    workers: int = 4,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Pair, ...]:
+    """The pairs whose labels show some classes, in their order; every label is opened, and no image.
+
+    A pair whose label cannot be read is kept, so that `check_index` names it.
+
+    Args:
+        pairs: of `index_dataset`.
+        spec: the spec they were found by.
+        space: whose classes are meant; None: the data set's own.
+        classes: their names; a label that shows one of them is enough.
+        share: part of the pixels that they must cover together, 0 to 1; at least one pixel must be theirs.
+        workers: threads that read.
+        progress: is told how many labels are done.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    names = tuple(spec.values) if space is None else space.names
+    for name in classes:
+        if name not in names:
+            where = f"dataset {spec.name}" if space is None else f"label space {space.name}"
+            raise ConfigError(f"no class '{name}'", where, nearest(name, names))
+    table = own_table(spec) if space is None else mapping_table(spec, space)
+    wanted = [names.index(name) for name in classes]
+
+    def shows(pair: Pair) -> bool:
+        if pair.label is None:
+            return False
+        try:
+            labels = apply_table(read_label_values(pair.label, spec), spec, table)
+        except DataError:
+            return True
+        return int(np.isin(labels, wanted).sum()) >= max(1.0, share * labels.size)
+
+    kept: list[Pair] = []
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(pairs), 16 * workers):
+            chunk = pairs[start : start + 16 * workers]
+            kept += [pair for pair, chosen in zip(chunk, pool.map(shows, chunk), strict=True) if chosen]
+            if progress is not None:
+                progress(start + len(chunk))
+    return tuple(kept)
 
 
 def check_index(

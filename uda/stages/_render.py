@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,20 @@ from uda.stages._files import copy_names, unique_names, write_made_samples
 from uda.stages.base import Job
 from uda.translators.base import AbstractTranslator, Direction, Translation
 
-_FOLDERS: dict[Direction, tuple[str, str]] = {
-    "source_to_target": ("images", "labels"),
-    "target_to_source": ("target_images", ""),
+
+@dataclass(frozen=True)
+class _Output:
+    """What rendering one way leaves: a manifest, a folder of images, one of labels where they are known."""
+
+    manifest: str
+    images: str
+    labels: str | None
+
+
+_OUTPUTS: dict[Direction, _Output] = {
+    "source_to_target": _Output("samples.csv", "images", "labels"),
+    "target_to_source": _Output("target_samples.csv", "target_images", None),
+    "target_to_target": _Output("recreated_samples.csv", "recreated_images", "recreated_labels"),
 }
 
 
@@ -63,11 +75,11 @@ class Renderer:
         Returns:
             How many this process rendered now.
         """
-        folder, label_folder = _FOLDERS[direction]
-        copies = self._config.samples if label_folder else 1
+        folder, label_folder = _OUTPUTS[direction].images, _OUTPUTS[direction].labels
         own = unique_names(samples)
+        copies = self._copies(direction)
         names = [copy_names(name, copies) for name in own]
-        data, other = self._data(samples, labels=bool(label_folder)), self._data(others, labels=False)
+        data, other = self._data(samples, labels=direction == "source_to_target"), self._data(others, labels=False)
         size, run = self._config.render_batch, self._job.run
         blocks = [list(range(at, min(at + size, len(data)))) for at in range(0, len(data), size)]
         share = blocks[self._runtime.rank :: self._runtime.processes]
@@ -90,12 +102,19 @@ class Renderer:
         return sum(map(len, todo))
 
     def write_samples(self, source: Sequence[Sample], target: Sequence[Sample]) -> None:
-        """Write `samples.csv` (and `target_samples.csv`) with the label coding beside it."""
-        run, space = self._job.run, self._space
-        copies = self._config.samples
-        write_made_samples(run, "samples.csv", space, source, images="images", labels="labels", copies=copies)
-        if self._config.render_target:
-            write_made_samples(run, "target_samples.csv", space, target, images="target_images", labels=None)
+        """Write the manifest of each way that was rendered, `samples.csv` first, with the label coding beside it."""
+        ways: tuple[Direction, ...] = ("source_to_target", *self._config.target_directions)
+        for way in ways:
+            output, samples = _OUTPUTS[way], source if way == "source_to_target" else target
+            write_made_samples(
+                self._job.run,
+                output.manifest,
+                self._space,
+                samples,
+                images=output.images,
+                labels=output.labels,
+                copies=self._copies(way),
+            )
 
     def write_grid(
         self, source: Sequence[Sample], target: Sequence[Sample], guide: Callable[[Tensor], Tensor] | None
@@ -118,6 +137,10 @@ class Renderer:
         columns.append(to_pixels(batch.target_images_BCHW))
         grid = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
         self._job.run.write("grid.png", encode_png(np.ascontiguousarray(grid)))
+
+    def _copies(self, direction: Direction) -> int:
+        """Renders of each image: as many as the settings say, but one of a target image in the source's look."""
+        return int(self._config.samples) if _OUTPUTS[direction].labels else 1
 
     def _translate(
         self, item: Any, other: SegmentationDataset, first: int, direction: Direction, copy: int

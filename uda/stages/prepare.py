@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.config import Config
 from uda.core.console import Console
 from uda.core.errors import DataError
 from uda.core.lazy import lazy_import
 from uda.core.manifest import write_atomically
-from uda.data.label_space import load_space
-from uda.data.spec import load_spec
+from uda.data.label_space import LabelSpace, load_space
+from uda.data.spec import DatasetSpec, load_spec
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -36,10 +36,21 @@ class Selection(Config):
 
     groups: tuple[str, ...] = ()
     """Keep only these groups (a city, a drive); empty keeps all."""
+    classes: tuple[str, ...] = ()
+    """Keep only images whose label shows one of these classes, by the names that are counted (see `label_space`); empty
+    keeps all. Every label is opened."""
+    class_share: float = Field(default=0.0, ge=0, le=1)
+    """Part of the image that `classes` must cover together; 0: one pixel is enough."""
     first: int | None = Field(default=None, ge=1)
-    """Keep only so many from the start."""
+    """Keep only so many from the start, of what the other settings keep."""
     last: int | None = Field(default=None, ge=1)
     """Keep only so many from the end."""
+
+    @model_validator(mode="after")
+    def _share_is_of_classes(self) -> Self:
+        if self.class_share and not self.classes:
+            raise ValueError("class_share is the share of some classes: name them in classes, or leave it out")
+        return self
 
 
 class PrepareConfig(StageConfig):
@@ -68,7 +79,7 @@ def _report(config: PrepareConfig, root: Path, console: Console) -> tuple[Any, l
     spec = load_spec(config.dataset)
     space = None if config.label_space is None else load_space(config.label_space)
     index = indexing.index_dataset(root, spec, config.split)
-    index = replace(index, pairs=_select(index.pairs, config.select, root))
+    index = replace(index, pairs=_select(index.pairs, config, spec, space, root, console))
     with console.progress(f"prepare {spec.name}", len(index.pairs)) as progress:
         report = indexing.check_index(index, spec, space, workers=config.threads, progress=progress.update)
     reference = config.dataset if spec.file is None or config.dataset != str(spec.file) else str(spec.file.absolute())
@@ -78,11 +89,34 @@ def _report(config: PrepareConfig, root: Path, console: Console) -> tuple[Any, l
     return report, rows
 
 
-def _select(pairs: Any, select: Selection, root: Path) -> Any:
-    chosen = [pair for pair in pairs if not select.groups or pair.group in select.groups]
+def _select(
+    pairs: Any, config: PrepareConfig, spec: DatasetSpec, space: LabelSpace | None, root: Path, console: Console
+) -> Any:
+    """The part of the data set that the settings ask for.
+
+    Raises:
+        DataError: nothing is of these groups, or shows these classes.
+    """
+    select = config.select
+    chosen: Sequence[Any] = [pair for pair in pairs if not select.groups or pair.group in select.groups]
     if not chosen and pairs:
         known = ", ".join(sorted({pair.group for pair in pairs})) or "none"
         raise DataError(f"has no group {', '.join(select.groups)}", root, f"its groups: {known}")
+    if select.classes and chosen:
+        title = f"prepare {spec.name}: looking for {', '.join(select.classes)}"
+        with console.progress(title, len(chosen)) as progress:
+            chosen = indexing.pairs_with(
+                chosen,
+                spec,
+                space,
+                select.classes,
+                share=select.class_share,
+                workers=config.threads,
+                progress=progress.update,
+            )
+        if not chosen:
+            mend = "take another split or other classes, or lower select.class_share"
+            raise DataError(f"no label shows {' or '.join(select.classes)}", root, mend)
     chosen = chosen[: select.first] if select.first is not None else chosen
     return tuple(chosen[-select.last :] if select.last is not None else chosen)
 

@@ -24,7 +24,7 @@ from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.data.supervision import split_pairs
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process, wait_for_processes
-from uda.translators.base import Setting
+from uda.translators.base import Direction, Setting
 
 if TYPE_CHECKING:
     from uda.data import dataset
@@ -47,6 +47,11 @@ else:
 
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
+_TARGET_WAYS: dict[Direction, tuple[str, str]] = {
+    "target_to_source": ("render_target", "renders one way only"),
+    "target_to_target": ("recreate_target", "has no discriminator that segments, to make target images anew"),
+}
+"""Ways to render the target set: the setting that asks for it, and what a translator is told that cannot."""
 
 
 class TranslateConfig(StageConfig):
@@ -67,17 +72,21 @@ class TranslateConfig(StageConfig):
     render_batch: int = Field(default=4, ge=1)
     """Images rendered at once (part of the result where a translator draws random styles)."""
     samples: int = Field(default=1, ge=1)
-    """Renders of each source image, which differ in what the translator draws at random and in the target image drawn
-    for each; the manifest's column `input` then says which belong together."""
+    """Renders of each source image (and with `recreate_target` of each target image), which differ in what the
+    translator draws at random and in the target image drawn for each; the manifest's column `input` then says which
+    belong together."""
     render_target: bool = False
     """Render the target set too, in the look of the source (`target_samples.csv`)."""
+    recreate_target: bool = False
+    """Make the target set anew too: segmented by the translator's own discriminator, and rendered from that in another
+    look, with the label maps that it was made from (`recreated_samples.csv`). OASIS and its kin can."""
     grid_rows: int = Field(default=4, ge=1)
     """Rows of the sample picture `grid.png`."""
     interpolation: Interpolation = "bicubic"
     """How images are resized."""
     supervision: float = Field(default=1.0, gt=0, le=1)
-    """Part of the rows of --pairs (or --pseudo) that count as pairs: a fixed split, inside that of every larger part. A
-    method that learns from few pairs takes the other rows' images as unpaired."""
+    """Part of the rows with a label of --pairs (or --pseudo) that count as pairs: a fixed split, inside that of every
+    larger part. A method that learns from few pairs takes the other rows' images as unpaired."""
     rare_classes: float = Field(default=0.0, ge=0, le=1)
     """First part of the fit in which pairs are drawn in proportion to their shares of the classes
     (`uda.data.rare_classes`; semi-paired paper: 0.5); then all alike."""
@@ -85,6 +94,11 @@ class TranslateConfig(StageConfig):
     """Images of each domain from which the guide's BatchNorm statistics are estimated anew (AdaBN, Li et al. 2016), so
     that source images are judged by the source's statistics and target images and translations by the target's; 0
     keeps those that it came with."""
+
+    @property
+    def target_directions(self) -> tuple[Direction, ...]:
+        """Which ways the target set is rendered."""
+        return tuple(way for way, (setting, _) in _TARGET_WAYS.items() if getattr(self, setting))
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -107,8 +121,8 @@ def _run(job: Job) -> dict[str, Any]:
     count = renderer.render(source, target, direction="source_to_target")
     if count:
         metrics["rendered_per_second"] = count / (time.monotonic() - started)
-    if config.render_target:
-        renderer.render(target, source, direction="target_to_source")
+    for way in config.target_directions:
+        renderer.render(target, source, direction=way)
     wait_for_processes(config)
     if is_first_process():
         job.run.reread()
@@ -124,12 +138,12 @@ def _setting(
 ) -> Setting:
     """The classes, and the guide with the statistics of each domain where they are asked for."""
     config: TranslateConfig = job.config
-    names = list(space.names)
+    bare = _unguided(space)
     if (directory := job.inputs.get("guide")) is None:
-        return Setting(len(names))
-    network = store.load_segmenter(directory, expected_classes=names).network
+        return bare
+    network = store.load_segmenter(directory, expected_classes=list(space.names)).network
     if not config.guide_statistics:
-        return Setting(len(names), segmenter_nets.as_guide(rt.place(network)))
+        return replace(bare, guide=segmenter_nets.as_guide(rt.place(network)))
     guides = []
     for samples in (source, target):
         data = dataset.SegmentationDataset(
@@ -138,7 +152,11 @@ def _setting(
         own = copy.deepcopy(network)
         inference.estimate_statistics(own, data, rt, batch=config.render_batch, images=config.guide_statistics)
         guides.append(segmenter_nets.as_guide(own))
-    return Setting(len(names), *guides)
+    return replace(bare, guide=guides[0], target_guide=guides[1])
+
+
+def _unguided(space: LabelSpace) -> Setting:
+    return Setting(space.num_classes, class_names=space.names)
 
 
 def _fit_once(
@@ -234,15 +252,16 @@ def _labelled(
     Args:
         config: settings of the stage.
         space: the task's classes.
-        labelled: rows of --pairs or --pseudo.
+        labelled: rows of --pairs or --pseudo; those without a label are no pairs.
         target: rows of --target, where unpaired images are wanted; those that are pairs too are no unpaired ones.
     """
-    pairs, others = split_pairs(labelled, config.supervision, seed=0)  # the same pairs whatever the run's seed
+    known = [sample for sample in labelled if sample.label is not None]
+    pairs, _ = split_pairs(known, config.supervision, seed=0)  # the same pairs whatever the run's seed
     paired = {sample.image for sample in pairs}
     unpaired = {
         # Their labels stay closed, and so do their specs.
         sample.image: replace(sample, label=None, dataset=pairs[0].dataset, spec_base=pairs[0].spec_base)
-        for sample in (() if target is None else (*others, *target))
+        for sample in (() if target is None else (*labelled, *target))
         if sample.image not in paired
     }
     data = dataset.SegmentationDataset(
@@ -260,6 +279,13 @@ def _labelled(
     return stream.Domain(data, order, config.augment, config.seed, 1)
 
 
+def _check_maps(inputs: Mapping[str, Path]) -> None:
+    """Refuse pairs and pseudo-labels that are none."""
+    maps = inputs.get("pairs") or inputs.get("pseudo")
+    if maps is not None and maps.is_file() and all(sample.label is None for sample in read_samples(maps)):
+        raise DataError("has no label", maps, "write labels with `uda pseudo-label`")
+
+
 def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     method = registry.load("translators", config.translator.name)
     sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
@@ -267,8 +293,11 @@ def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
         check_divisible(
             key, size or config.size, method.multiple_of(config.translator), f"translator {config.translator.name}"
         )
-    if config.render_target and "target_to_source" not in method.directions:
-        raise ConfigError(f"{config.translator.name} renders one way only", "render_target", "set it to false")
+    for way in config.target_directions:
+        if way not in method.directions:
+            key, why = _TARGET_WAYS[way]
+            raise ConfigError(f"{config.translator.name} {why}", key, "set it to false")
+    method.check_classes(config.translator, _unguided(load_space(config.label_space)))
     if method.requires_guide(config.translator) and "guide" not in inputs:
         mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
         raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
@@ -280,6 +309,7 @@ def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
         why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
         raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
+    _check_maps(inputs)
     for name in {"init", "translator"} & set(inputs):
         if inputs[name].exists():  # in a pipeline it may be made later
             _check_fitted(config, inputs[name])

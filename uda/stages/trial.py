@@ -11,6 +11,7 @@ import torch
 
 from uda.core import registry
 from uda.data.batch import Batch
+from uda.data.label_space import load_space
 from uda.engine.loop import Plan, Trainable
 from uda.engine.runtime import Runtime
 from uda.nets.segmenter import as_guide
@@ -41,7 +42,7 @@ def prepare(config: Any, classes: int, guide_config: Any, runtime: Runtime) -> t
     if guide_config is not None:
         method = registry.load("segmenters", guide_config.segmenter.name)
         guide = as_guide(runtime.place(method(guide_config.segmenter, classes).network))
-    translating = TranslateTask(config, Setting(classes, guide))
+    translating = TranslateTask(config, Setting(classes, guide, class_names=load_space(config.label_space).names))
     plan = translate_plan(config, translating)
     return translating, replace(plan, images=_STEPS * plan.batch), size
 

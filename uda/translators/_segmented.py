@@ -1,7 +1,8 @@
 """What translators share that judge images made from label maps by segmenting them.
 
 Maps joined to noise, critics that pass gradients on without taking any, the turns of OASIS's discriminator and of an
-unconditional one, and what is left of a fit: averaged weights with their own statistics, and a segmenter.
+unconditional one, and what is left of a fit: averaged weights with their own statistics, and a segmenter, by which
+unlabelled images are made anew.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uda.core.lazy import lazy_import
 from uda.translators import _layouts
+from uda.translators._domains import domain_images
 from uda.translators.base import AbstractTranslator, Direction, Translation
 
 if TYPE_CHECKING:
@@ -35,12 +37,16 @@ else:
 class AbstractNoisyLayoutTranslator(AbstractTranslator):
     """What makes images of label maps and one noise vector each, by a generator with an averaged copy.
 
-    Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator`.
+    Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator` and a U-Net that
+    segments. Beside source maps it renders target images: segmented by that U-Net, and made anew.
     """
 
     translates = "label"
     size_multiple = 64  # of generator and U-Net, whatever the settings
+    directions = ("source_to_target", "target_to_target")
 
+    _segments: ClassVar[str] = "discriminator"
+    """The network that segments: OASIS's discriminator, or one that is built like it."""
     _classes: int
     _steps: int = 0
 
@@ -51,17 +57,39 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
         self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give the averaged weights batch norm's statistics of their own, from the source's maps."""
+        """Give the averaged weights batch norm's statistics of their own; see `_maps_of`."""
         if self.config.ema is not None:
-            estimate_statistics(self._renderer, batches, self.config.statistics_batches, self._condition)
+            few = _layouts.first_on(batches, self.config.statistics_batches, self._renderer)
+            estimate_statistics(self._renderer, map(self._maps_of, few), self._condition)
 
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
-        """Source label maps as images, each with a noise vector from `generator`."""
-        labels = _layouts.source_labels(batch, method=self.config.name)
-        with spectral.weights_once([self._renderer]):
-            return Translation(self._renderer(self._condition(labels, generator)), labels)
+        """Source label maps as images, or target images made anew (`recreate`), with noise from `generator`.
+
+        Raises:
+            DataError: the batch has no source maps, or no target images.
+        """
+        if direction == "target_to_target":
+            images = domain_images(batch, "target", method=self.config.name)["target"]
+            return self.recreate(images, generator=generator)
+        return self._rendered(_layouts.source_labels(batch, method=self.config.name), generator)
+
+    def recreate(self, images_BCHW: Tensor, *, generator: torch.Generator) -> Translation:
+        """Unlabelled images segmented and made anew from that: the same layout, another look (OASIS's paper).
+
+        Args:
+            images_BCHW: RGB in [-1, 1]; sides divisible by 64.
+            generator: of the noise.
+
+        Returns:
+            New images, and the label maps that they were made from: every pixel has a class. Without gradients.
+        """
+        network = self.networks[self._segments]
+        assert isinstance(network, oasis_discriminator.OasisDiscriminator)
+        with torch.no_grad():
+            labels = oasis_discriminator.DiscriminatorAsSegmenter(network)(images_BCHW)["main"].argmax(1)
+            return self._rendered(labels, generator)
 
     def extra_state(self) -> dict[str, Any]:
         """How many steps there were."""
@@ -75,6 +103,18 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
     def _renderer(self) -> nn.Module:
         """The generator that renders: its averaged copy where there is one."""
         return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
+
+    def _rendered(self, labels: Tensor, generator: torch.Generator) -> Translation:
+        with spectral.weights_once([self._renderer]):
+            return Translation(self._renderer(self._rendering_condition(labels, generator)), labels)
+
+    def _rendering_condition(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """What the generator sees when it renders: by default the same as in training."""
+        return self._condition(labels, generator)
+
+    def _maps_of(self, batch: Batch) -> Tensor | None:
+        """Maps whose images the averaged weights' statistics are of: by default the source's, which are rendered."""
+        return batch.source_labels_BHW
 
     def _make(self, labels: Tensor) -> Tensor:
         made: Tensor = self.networks["generator"](self._condition(labels))
@@ -217,18 +257,16 @@ def fake_of_turn(context: Context, key: str, make: Callable[[], Tensor]) -> Tens
 
 
 def estimate_statistics(
-    network: nn.Module, batches: Iterable[Batch], count: int, condition: Callable[[Tensor, torch.Generator], Tensor]
+    network: nn.Module, maps: Iterable[Tensor | None], condition: Callable[[Tensor, torch.Generator], Tensor]
 ) -> None:
-    """Give averaged weights batch norm's statistics of their own, from source maps: those that will be rendered.
+    """Give averaged weights batch norm's statistics of their own.
 
     Args:
         network: a generator; changed in place.
-        batches: with source label maps.
-        count: batches to take.
+        maps: labels_BHW batch by batch, on its device; None where a batch has none.
         condition: label maps and where noise is drawn -> what the generator sees.
     """
     generator = torch.Generator().manual_seed(0)  # the same statistics however the run came here
-    maps = (batch.source_labels_BHW for batch in _layouts.first_on(batches, count, network))
     inputs = ((condition(labels, generator),) for labels in maps if labels is not None)
     spade_resnet.reestimate_statistics(network, inputs)
 

@@ -8,11 +8,12 @@ configurations can be read and checked in an instant. `tests/contracts/test_tran
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from uda.core.config import MethodConfig
+from uda.core.errors import ConfigError, nearest
 from uda.core.training import OptimizerConfig, ScheduleConfig
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from uda.nets.segmenter import SegmenterNetwork
 
 Needs = Literal["nothing", "unpaired", "target_maps", "pairs", "few_pairs"]
-Direction = Literal["source_to_target", "target_to_source"]
+Direction = Literal["source_to_target", "target_to_source", "target_to_target"]
+"""Whose images are rendered, and what they shall look like. `target_to_target`: target images made anew in another look
+out of label maps that the translator itself finds in them; their own labels stay closed."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,37 @@ class Setting:
         guide: images_BCHW in [-1, 1] -> logits_BNHW at the images' size; a frozen segmenter in eval mode through
             which gradients pass to the images. Never part of the translator's state. None where there is none.
         target_guide: the same for images that look like the target's; None: `guide` is asked about those too.
+        class_names: of the label space in index order; empty where nobody can name classes.
     """
 
     num_classes: int
     guide: Callable[[Tensor], Tensor] | None = None
     target_guide: Callable[[Tensor], Tensor] | None = None
+    class_names: Sequence[str] = ()
 
     def guide_of(self, domain: str) -> Callable[[Tensor], Tensor] | None:
         """Whom to ask about images that look like "source" or "target"."""
         return (self.target_guide or self.guide) if domain == "target" else self.guide
+
+    def class_index(self, given: int | str, key: str) -> int:
+        """Index of a class that a setting gives by name or by index.
+
+        Args:
+            given: a name of `class_names`, or an index.
+            key: of the setting, for the message.
+
+        Raises:
+            ConfigError: there is no such class; the nearest name is told.
+        """
+        if isinstance(given, str):
+            if given not in self.class_names:
+                raise ConfigError(f"no class '{given}' in the label space", key, nearest(given, self.class_names))
+            return self.class_names.index(given)
+        if given >= self.num_classes:
+            what = f"no class has index {given}: the label space has {self.num_classes}"
+            mend = f"give a class's name or an index up to {self.num_classes - 1}; `uda show LABEL_SPACE` lists them"
+            raise ConfigError(what, key, mend)
+        return given
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,15 @@ class AbstractTranslator(ABC):
     def requires_guide(cls, config: Any) -> bool:
         """Whether it cannot work without a guide when configured so."""
         return False
+
+    @classmethod
+    def check_classes(cls, config: Any, setting: Setting) -> None:
+        """See before anything runs that the classes which the settings name are there. Nothing by default.
+
+        Raises:
+            ConfigError: the label space has no such class.
+        """
+        return
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Parameter]]:

@@ -11,7 +11,7 @@ rendering.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
@@ -20,23 +20,19 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _layouts, _segmented
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from uda.data import batch as batches_module
     from uda.data.batch import Batch, Context
     from uda.losses import n_plus_one
     from uda.nets import oasis_discriminator, segmenter, spade_resnet, spectral
 else:
-    torch = lazy_import("torch")
-    batches_module = lazy_import("uda.data.batch")
-    n_plus_one = lazy_import("uda.losses.n_plus_one")
+    torch, n_plus_one = lazy_import("torch"), lazy_import("uda.losses.n_plus_one")
     oasis_discriminator = lazy_import("uda.nets.oasis_discriminator")
-    segmenter, spectral = lazy_import("uda.nets.segmenter"), lazy_import("uda.nets.spectral")
-    spade_resnet = lazy_import("uda.nets.spade_resnet")
+    spade_resnet, spectral = lazy_import("uda.nets.spade_resnet"), lazy_import("uda.nets.spectral")
 
 NoiseMode = Literal["global", "local", "class"]
 
@@ -93,17 +89,15 @@ class OasisConfig(TranslatorConfigBase):
         return cls(width=4, noise_channels=4, spade_hidden=8, discriminator_width=4, ema=0.9, statistics_batches=2)
 
 
-class Oasis(AbstractTranslator):
+class Oasis(_segmented.AbstractNoisyLayoutTranslator):
     """Generator, its averaged copy, and a discriminator that is a segmenter."""
 
     Config = OasisConfig
     needs = "pairs"
-    translates = "label"
-    size_multiple = 64  # the discriminator halves six times; the generator alone would take 32
 
     def __init__(self, config: OasisConfig, setting: Setting) -> None:
         self.config = config
-        self._classes, self._steps = setting.num_classes, 0
+        self._classes = setting.num_classes
         condition = config.noise_channels + setting.num_classes + 1
         networks: dict[str, nn.Module] = {
             "generator": spade_resnet.make_oasis_generator(
@@ -129,49 +123,9 @@ class Oasis(AbstractTranslator):
                 return self._discriminator_terms(images, labels, context)
             if not self.config.weights.gan:
                 return {}
-            fake = self.networks["generator"](self._condition(labels))
+            fake = self._make(labels)
             context.made["fake"] = fake.detach()
             return {"gan": n_plus_one.labelled_loss(self.networks["discriminator"](fake), labels)}
-
-    def after_step(self, context: Context) -> None:
-        """Update the averaged weights."""
-        if self.config.ema is not None:
-            _layouts.update_averages(self.networks, self.config.ema, self._steps)
-            self._steps += 1
-
-    def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give the averaged weights batch norm's statistics of their own, from maps that they are fitted on."""
-        if self.config.ema is None:
-            return
-        few = _layouts.first_on(batches, self.config.statistics_batches, self._renderer)
-        generator = torch.Generator().manual_seed(0)  # the same statistics however the run came here
-        maps = (batch.target_labels_BHW for batch in few)
-        inputs = ((self._condition(labels, generator),) for labels in maps if labels is not None)
-        spade_resnet.reestimate_statistics(self._renderer, inputs)
-
-    def translate(
-        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
-    ) -> Translation:
-        """Source label maps as images, with noise from `generator`; see `OasisConfig.noise`."""
-        labels = _layouts.source_labels(batch, method="oasis")
-        with spectral.weights_once([self._renderer]):
-            condition = self._condition(labels, generator, self.config.noise)
-            return Translation(self._renderer(condition), labels)
-
-    def recreate(self, images_BCHW: Tensor, *, generator: torch.Generator) -> Translation:
-        """Unlabelled images segmented by the discriminator and made anew from that: the same layout, another look.
-
-        Args:
-            images_BCHW: RGB in [-1, 1]; sides divisible by 64.
-            generator: of the noise.
-
-        Returns:
-            New images, and the label maps that they were made from. Without gradients.
-        """
-        with torch.no_grad():
-            body = oasis_discriminator.DiscriminatorAsSegmenter(self._discriminator)
-            labels = body(images_BCHW)["main"].argmax(1)
-            return self.translate(batches_module.Batch(source_labels_BHW=labels), generator=generator)
 
     def segmenter_network(self) -> tuple[dict[str, Any], segmenter.SegmenterNetwork]:
         """The discriminator as a segmenter of its own.
@@ -182,34 +136,17 @@ class Oasis(AbstractTranslator):
         """
         return _segmented.as_segmenter(self.networks["discriminator"], self.config.discriminator_width)
 
-    def extra_state(self) -> dict[str, Any]:
-        """How many steps the averaged weights have seen."""
-        return {"steps": self._steps}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the counter."""
-        self._steps = int(state["steps"])
-
-    @property
-    def _renderer(self) -> nn.Module:
-        """The generator that renders: its averaged copy where there is one."""
-        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
-
-    @property
-    def _discriminator(self) -> oasis_discriminator.OasisDiscriminator:
-        network = self.networks["discriminator"]
-        assert isinstance(network, oasis_discriminator.OasisDiscriminator)
-        return network
-
-    def _condition(
-        self, labels: Tensor, generator: torch.Generator | None = None, noise: NoiseMode = "global"
-    ) -> Tensor:
-        """Noise and layout, joined."""
-        field = noise_field(labels, self._classes, self.config.noise_channels, noise, generator)
+    def _rendering_condition(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Noise as `OasisConfig.noise` says, and layout, joined."""
+        field = noise_field(labels, self._classes, self.config.noise_channels, self.config.noise, generator)
         return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
 
+    def _maps_of(self, batch: Batch) -> Tensor | None:
+        """The maps that it is fitted on."""
+        return batch.target_labels_BHW
+
     def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
-        fake = _segmented.fake_of_turn(context, "fake", lambda: self.networks["generator"](self._condition(labels)))
+        fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(labels))
         weights = dict(self.config.weights)
         return _segmented.segmenting_turn(
             self.networks["discriminator"], (images, labels), fake, self._classes, weights

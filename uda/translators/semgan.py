@@ -51,7 +51,7 @@ _UNSTATED = 10.0
 """Weight of a mode's own loss (not from the paper: as much as the reconstruction's)."""
 _OWN_LOSS = {"adaptation": "domain", "transfiguration": "objects"}
 """The loss that the paper has for each mode alone."""
-_Index = Annotated[int, Field(ge=0)]
+_Class = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 
 
 class SemganWeights(Config):
@@ -81,11 +81,12 @@ class SemganConfig(TranslatorConfigBase):
     """Name of the method."""
     mode: Literal["adaptation", "transfiguration"] = "adaptation"
     """Keep the label map, or turn objects of one class into objects of another (the paper's two tasks)."""
-    classes: tuple[_Index, _Index] | None = None
-    """Transfiguration: index of the class that disappears from source images and of the one that takes its place, as
-    target images have it. `uda show LABEL_SPACE` lists the classes; the first has index 0. Everything around the
-    objects must be of a class too: where maps of COCO's kind are 255, nothing is learnt. Which images come in is the
-    manifests' affair: sheep in --source, giraffes in --target."""
+    classes: tuple[_Class, _Class] | None = None
+    """Transfiguration: the class that disappears from source images and the one that takes its place, as target images
+    have it; names of the label space, or indices. `uda show LABEL_SPACE` lists the classes; the first has index 0.
+    Everything around the objects must be of a class too: where maps of COCO's kind are 255, nothing is learnt. Which
+    images come in is the manifests' affair: horses in --source, zebras in --target (`uda prepare` chooses them by
+    `select.classes`)."""
     objects_mask: Literal["unchanged", "changed"] = "unchanged"
     """Where L_obj holds: where the class stayed the same, which keeps the background (the paper's conclusion), or where
     it changed (the letter of its section 3.1.1)."""
@@ -158,12 +159,7 @@ class Semgan(AbstractTranslator):
 
     def __init__(self, config: SemganConfig, setting: Setting) -> None:
         self.config, self._classes = config, setting.num_classes
-        if config.classes is not None and max(config.classes) >= setting.num_classes:
-            raise ConfigError(
-                f"no class has index {max(config.classes)}: the label space has {setting.num_classes}",
-                "translator.classes",
-                f"give two indices from 0 to {setting.num_classes - 1}; `uda show LABEL_SPACE` lists the classes",
-            )
+        self._turned = _turned_classes(config, setting)
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         channels = 3 + setting.num_classes
         networks: dict[str, nn.Module] = {}
@@ -181,6 +177,11 @@ class Semgan(AbstractTranslator):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
+
+    @classmethod
+    def check_classes(cls, config: SemganConfig, setting: Setting) -> None:
+        """Both of `SemganConfig.classes` must be of the label space."""
+        _turned_classes(config, setting)
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """`generator` (encoders and decoders of both directions), then `discriminator` (both)."""
@@ -249,7 +250,7 @@ class Semgan(AbstractTranslator):
             after, changed = self._labels_after(domain, own, logits), self.config.objects_mask == "changed"
             terms["objects"] = semgan.objects_distance(fake, real, own, after, changed=changed)
         if weights["domain"]:
-            terms["domain"] = cross_entropy.cross_entropy(logits, semgan.without(own, self.config.classes or ()))
+            terms["domain"] = cross_entropy.cross_entropy(logits, semgan.without(own, self._turned or ()))
         return terms
 
     def _discriminators(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor], context: Context) -> Tensor:
@@ -302,7 +303,23 @@ class Semgan(AbstractTranslator):
     def _labels_after(self, domain: str, labels_BHW: Tensor, logits_BNHW: Tensor) -> Tensor:
         """The labels of translations from `domain`."""
         predicted = logits_BNHW.argmax(1)
-        if self.config.classes is None:
+        if self._turned is None:
             return predicted
-        old, new = self.config.classes if domain == "source" else self.config.classes[::-1]
+        old, new = self._turned if domain == "source" else self._turned[::-1]
         return semgan.transfigured(labels_BHW, predicted, old, new)
+
+
+def _turned_classes(config: SemganConfig, setting: Setting) -> tuple[int, int] | None:
+    """Indices of the class that disappears and of the one that takes its place; None in adaptation.
+
+    Raises:
+        ConfigError: one is not of the label space, or both are the same.
+    """
+    if config.classes is None:
+        return None
+    old, new = (setting.class_index(given, "translator.classes") for given in config.classes)
+    if old == new:
+        raise ConfigError(
+            f"{config.classes[0]} and {config.classes[1]} are one class", "translator.classes", "give two"
+        )
+    return old, new

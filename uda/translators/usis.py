@@ -117,6 +117,7 @@ class Usis(_segmented.AbstractNoisyLayoutTranslator):
 
     Config = UsisConfig
     needs = "unpaired"
+    _segments = "segmenter"
 
     def __init__(self, config: UsisConfig, setting: Setting) -> None:
         self.config = config

@@ -94,10 +94,23 @@ def _spread_lines(group: Sequence[Run], subsets: Sequence[str], classes: Sequenc
     return lines
 
 
-def spread(values: Sequence[float | None]) -> str:
-    """Mean ± sample standard deviation (n - 1) in percent; `-` unless every run has the score."""
-    there = [100 * value for value in values if value is not None]
-    return f"{mean(there):.1f} ± {stdev(there):.1f}" if len(there) == len(values) > 1 else NOTHING
+def spread(values: Sequence[float | None], *, scale: float = 100.0, decimals: int = 1) -> str:
+    """Mean ± sample standard deviation (n - 1), in percent unless scaled otherwise; `-` unless every run has the score.
+
+    Args:
+        values: one for each run.
+        scale: what values are multiplied by.
+        decimals: digits after the point.
+    """
+    there = [scale * value for value in values if value is not None]
+    return f"{mean(there):.{decimals}f} ± {stdev(there):.{decimals}f}" if len(there) == len(values) > 1 else NOTHING
+
+
+def over_seeds(values: Sequence[float | None], *, scale: float = 100.0, decimals: int = 1) -> str:
+    """As `spread`; the value alone where there is one."""
+    if len(values) != 1:
+        return spread(values, scale=scale, decimals=decimals)
+    return NOTHING if values[0] is None else f"{scale * values[0]:.{decimals}f}"
 
 
 def flat_settings(run: Run) -> dict[str, dict[str, str]]:

@@ -1,0 +1,163 @@
+"""Comparisons of translators: what is planned, from which configs and with which inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uda.compare import DATA, PAIRS, Wanted, find_recipe, plan, recipe_names
+from uda.core import registry
+from uda.core.errors import ConfigError
+from uda.core.resources import find_yaml
+from uda.pipeline import Planned
+
+
+def recipe(name: str) -> Any:
+    """The full-size recipe of a translator, at its tiny size: it need not have a small one."""
+    return find_recipe(str(find_yaml("configs", f"translate/{name}")), "minicity", tiny=True)
+
+
+def planned(tmp_path: Path, *names: str, seeds: Sequence[int] = (0,), **more: Any) -> dict[str, Planned]:
+    assignments = more.pop("assignments", ())
+    wanted = Wanted(DATA["minicity"], [recipe(name) for name in names], seeds, tiny=True, **more)
+    return {one.name: one for one in plan(wanted, assignments, tmp_path / "run")}
+
+
+def inputs(one: Planned, out: Path) -> dict[str, str]:
+    return {name: source.path.relative_to(out).as_posix() for name, source in one.inputs.items()}
+
+
+def test_all_are_trained_and_scored_alike(tmp_path: Path) -> None:
+    steps = planned(tmp_path, "identity", "munit", seeds=(0, 3))
+    trained = [steps[f"segment_{name}_3"] for name in ("source", "ideal", "identity", "munit")]
+    assert len({one.config.model_dump_json() for one in trained}) == 1
+    config: Any = trained[0].config
+    assert config.adversary is None and config.target_statistics == 400 and config.seed == 3
+    assert inputs(trained[3], tmp_path / "run") == {
+        "source": "translate_munit_3/samples.csv", "target": "target/samples.csv", "init": "guide_3"
+    }  # fmt: skip
+    assert steps["evaluate_munit_3"].row == "munit, seed 3"
+    assert inputs(steps["quality_3"], tmp_path / "run") == {
+        "source": "source/samples.csv", "real": "target/samples.csv", "segmenter": "judge",
+        "images.ideal": "ideal/samples.csv", "images.identity": "translate_identity_3/samples.csv",
+        "images.munit": "translate_munit_3/samples.csv",
+    }  # fmt: skip
+    seeds = {name: one.config.seed for name, one in steps.items() if name.startswith(("translate", "segment", "guide"))}
+    assert len(seeds) == 2 * (1 + 4 + 2) and all(seed == int(name[-1]) for name, seed in seeds.items())
+    assert "pseudo_0" not in steps  # nobody wants any
+
+
+def test_the_judge_learns_both_looks_of_other_streets(tmp_path: Path) -> None:
+    steps = planned(tmp_path, "identity")
+    own, other = (steps[name].config for name in ("city", "other_city"))
+    assert isinstance(own.seed, int) and own.seed != other.seed and own.ideal and other.ideal
+    assert inputs(steps["judge"], tmp_path / "run") == {
+        "source": "other_game/samples.csv", "pseudo": "other_camera/samples.csv"
+    }  # fmt: skip
+    roots = {name: inputs(steps[name], tmp_path / "run")["root"] for name in ("other_game", "other_camera", "ideal")}
+    assert roots == {"other_game": "other_city/gta5", "other_camera": "other_city/ideal", "ideal": "city/ideal"}
+    judge: Any = steps["judge"].config
+    assert judge.joint_batch and judge.adversary is None and judge.target_statistics == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("color_transfer", {}),
+        ("munit", {}),
+        ("usis", {}),
+        ("cyclegan", {}),
+        ("cyclegan_bdl", {"guide": "guide_0"}),
+        ("sait", {"guide": "guide_0"}),
+        ("semgan", {"pseudo": "pseudo_0/samples.csv"}),
+        ("sggan", {"pseudo": "pseudo_0/samples.csv"}),
+        ("pix2pix", {"pseudo": "pseudo_0/samples.csv"}),
+        ("spade", {"pseudo": "pseudo_0/samples.csv"}),
+        ("oasis", {"pseudo": "pseudo_0/samples.csv"}),
+        ("semi_paired", {"pairs": "target/samples.csv"}),
+        ("tcr", {"pairs": "target/samples.csv"}),
+    ],
+)
+def test_each_method_is_given_what_it_needs(tmp_path: Path, name: str, wanted: dict[str, str]) -> None:
+    steps = planned(tmp_path, name)
+    made = steps[f"translate_{name}_0"]
+    given = inputs(made, tmp_path / "run")
+    assert given == {"source": "source/samples.csv", "target": "target/samples.csv", **wanted}
+    assert made.reads_target_labels == ("pairs" in wanted)
+    config: Any = made.config
+    assert config.supervision == (PAIRS if "pairs" in wanted else 1)
+    if "pseudo" in wanted:
+        assert inputs(steps["pseudo_0"], tmp_path / "run")["segmenter"] == "segment_source_0"
+
+
+def test_lengths_are_overridden_where_something_is_fitted(tmp_path: Path) -> None:
+    steps = planned(tmp_path, "identity", "munit", fit_images=40, segment_images=24)
+    images = {name: one.config.fit.images for name, one in steps.items() if hasattr(one.config, "fit")}
+    assert images["translate_munit_0"] == 40 and images["translate_identity_0"] == 1000
+    assert images["segment_source_0"] == images["segment_munit_0"] == 24
+    assert (images["guide_0"], images["judge"]) == (8, 12)
+
+
+def test_settings_are_for_a_translator_a_step_or_a_stage(tmp_path: Path) -> None:
+    own = (
+        "munit.fit.images=6",
+        "guide_1.fit.images=16",
+        "segment.fit.batch=2",
+        "segment_munit_0.adversary=output_space",
+    )
+    steps = planned(tmp_path, "munit", seeds=(0, 1), assignments=own)
+    configs: dict[str, Any] = {name: one.config for name, one in steps.items()}
+    assert [configs[f"translate_munit_{seed}"].fit.images for seed in (0, 1)] == [6, 6]
+    assert [configs[f"guide_{seed}"].fit.images for seed in (0, 1)] == [8, 16]
+    assert {configs[name].fit.batch for name in ("judge", "guide_0", "segment_ideal_1")} == {2}
+    assert configs["segment_munit_0"].adversary is not None  # one's own come after the comparison's
+    for text in ("munt.fit.images=6", "munit", "label_space=idd7"):
+        with pytest.raises(ConfigError, match="names no translator, step or stage"):
+            planned(tmp_path, "munit", assignments=[text])
+
+
+def test_recipes_are_found_by_name_or_file(tmp_path: Path) -> None:
+    names = recipe_names("minicity")
+    assert {"identity", "color_transfer", "fda", "sait"} <= set(names) and len(set(names)) == len(names)
+    assert find_recipe("sait", "pocket", tiny=False).config == "translate/pocket"
+    assert find_recipe("fda", "pocket", tiny=False).config == "translate/fda"
+    with pytest.raises(ConfigError, match="no small recipe 'fad'"):
+        find_recipe("fad", "minicity", tiny=False)
+    mine = tmp_path / "my.fda-2.yaml"
+    mine.write_text("translator: {name: fda, beta: 0.05}\nsize: [128, 256]\n")
+    found = find_recipe(str(mine), "minicity", tiny=False)
+    assert found.name == "my_fda_2" and found.method is registry.load("translators", "fda")
+    with pytest.raises(ConfigError, match="is a row of its own"):
+        find_recipe(str(tmp_path / "ideal.yaml"), "minicity", tiny=False)
+
+
+@pytest.mark.parametrize("data", sorted(DATA))
+def test_every_small_recipe_fits_at_the_size_of_the_data(tmp_path: Path, data: str) -> None:
+    chosen = DATA[data]
+    recipes = [find_recipe(name, chosen.kind, tiny=False) for name in recipe_names(chosen.kind)]
+    steps = {one.name: one for one in plan(Wanted(chosen, recipes, (0,)), (), tmp_path / "run", root=tmp_path)}
+    for recipe in recipes:
+        config: Any = steps[f"translate_{recipe.name}_0"].config
+        assert config.size == chosen.size and config.render_size in (None, chosen.size)
+        assert config.label_space == chosen.label_space
+    quality: Any = steps["quality_0"].config
+    assert quality.size == chosen.size
+    assert ("ideal" in steps) == (data == "minicity")
+
+
+def test_on_camvid_the_judge_has_frames_that_no_translator_sees(tmp_path: Path) -> None:
+    wanted = Wanted(DATA["camvid"], [find_recipe("fda", "pocket", tiny=False)], (0,))
+    steps = {one.name: one for one in plan(wanted, (), tmp_path / "run", root=tmp_path)}
+    settings = {name: steps[name].config.model_dump(mode="json") for name in ("source", "other_day", "target", "val")}
+    assert (settings["source"]["split"], settings["other_day"]["split"]) == ("train", "val")
+    assert settings["source"]["select"] == settings["other_day"]["select"]
+    assert (settings["target"]["select"]["first"], settings["val"]["select"]["last"]) == (40, 22)
+    assert inputs(steps["judge"], tmp_path / "run") == {
+        "source": "other_day/samples.csv", "pseudo": "val/samples.csv"
+    }  # fmt: skip
+    assert steps["judge"].reads_target_labels
+    with pytest.raises(ConfigError, match="needs the data sets' folder"):
+        plan(wanted, (), tmp_path / "run")

@@ -1,0 +1,118 @@
+"""The comparison of translators by its command, on a tiny mini-city."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.data import fakes
+from tools import compare_translators as tool
+from uda.compare import DATA, Wanted, find_recipe, plan
+from uda.core.console import Console
+from uda.core.errors import RunError
+from uda.core.manifest import MANIFEST
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No weights of this machine."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
+def table(text: str) -> dict[str, list[str]]:
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {name: rest for name, *rest in lines}
+
+
+def test_a_comparison_is_run_once_and_its_table_made_as_often_as_one_likes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    command = ["--tiny", "--translators", "identity,color_transfer", "--seeds", "0", "--out", str(out)]
+    assert tool.main(command) == 0
+    told = capsys.readouterr()
+    assert "steps are to be run; they need about" in told.err
+    text = (out / "translators.md").read_text()
+    assert text.rstrip() == told.out.rstrip()
+    assert text.startswith("`python tools/compare_translators.py --tiny --translators identity,color_transfer")
+    found = table(text)
+    title = dict(zip(found["translator"], range(100), strict=False))
+    assert list(found) == ["translator", "source", "ideal", "identity", "color_transfer"]
+    # What is left as it is measures as the source does.
+    for name in ("LAB histogram EMD", "LBP chi-square", "sharpness gap"):
+        assert found["identity"][title[name]] == found["source"][title[name]]
+    own = json.loads((out / "quality_0" / "quality.json").read_text())
+    values = {row["name"]: row["measures"] for row in own["rows"] if row["role"] != "real"}
+    assert values["ideal"]["lab_emd"]["value"] < values["source"]["lab_emd"]["value"]
+    assert (
+        found["color_transfer"][title["render [s/1000]"]] != "-"
+        and found["color_transfer"][title["fit [s/1000]"]] == "-"
+    )
+    assert all(found[name][title["mIoU [%]"]] != "-" for name in list(found)[1:])
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob(MANIFEST)}
+    assert tool.main(command) == 0
+    again = capsys.readouterr()
+    assert "\n0 of " in again.err and again.out == told.out
+    assert {path: path.stat().st_mtime_ns for path in out.rglob(MANIFEST)} == before
+    assert tool.main([*command, "--table-only"]) == 0
+    assert capsys.readouterr().out == told.out
+
+
+def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = fakes.camvid(tmp_path / "camvid"), tmp_path / "run"
+    command = ["--data", "camvid", "--camvid", str(root), "--translators", "fda", "--seeds", "1", "--out", str(out)]
+    assert tool.main([*command, "--dry-run"]) == 0
+    said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert said["source"] == "run (not made yet)"
+    assert {"judge", "guide_1", "translate_fda_1", "segment_fda_1", "evaluate_fda_1", "quality_1"} <= set(said)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--data", "camvid"], 2, "--data camvid and --camvid ROOT go together"),
+        (["--camvid", "x"], 2, "--data camvid and --camvid ROOT go together"),
+        (["--translators", "fda,fda"], 2, "names a translator twice"),
+        (["--translators", "fad"], 2, "did you mean 'fda'?"),
+        (["--seeds", "0,x"], 2, "write whole numbers with commas"),
+        (["--set", "fda.size=3"], 2, "size"),
+        (["--table-only", "--dry-run"], 2, "leave --dry-run out"),
+        (["--table-only"], 3, "no such directory"),
+    ],
+)
+def test_mistakes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    assert tool.main([*arguments, "--out", str(tmp_path / "run")]) == code
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_translator_that_fails_does_not_end_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = [find_recipe(name, "minicity", tiny=True) for name in ("identity", "color_transfer")]
+    planned = plan(Wanted(DATA["minicity"], recipes, (0,), tiny=True), (), tmp_path / "run")
+    seen: dict[str, set[str]] = {}
+
+    def execute(stage: Any, config: Any, inputs: Mapping[str, Path], out: Path, console: Console) -> None:
+        seen[out.name] = set(inputs)
+        if out.name == "translate_color_transfer_0":
+            raise RunError("diverged: gan is nan at image 8")
+
+    monkeypatch.setattr(tool, "execute", execute)
+    failed = tool.run_what_can(planned, Console(quiet=True))
+    assert failed == {
+        "translate_color_transfer_0": "diverged: gan is nan at image 8",
+        "segment_color_transfer_0": "",
+        "evaluate_color_transfer_0": "",
+    }
+    assert set(seen) == {one.name for one in planned} - {"segment_color_transfer_0", "evaluate_color_transfer_0"}
+    assert seen["quality_0"] == {"source", "real", "segmenter", "images.ideal", "images.identity"}

@@ -1,0 +1,312 @@
+"""Comparisons of translators as graphs of ordinary stages: the same data, judge, budget and seeds for each of them.
+
+Beside the translators stand the untranslated images (`source`) and, where the data have them, the same scenes in the
+target's look (`ideal`). A segmenter of the source alone (`guide`) guides translators for each seed, and from it a
+segmenter goes on, for a fixed budget, on every set of images. All sets are measured together; alignment with the labels
+is judged by a segmenter that learnt both looks from labelled images of other scenes (`judge`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uda import pipeline
+from uda.core import registry, resources
+from uda.core.config import Layers, validate
+from uda.core.console import Console
+from uda.core.errors import ConfigError, nearest
+from uda.pipeline import Pipeline, Planned, Request, Step
+from uda.stages._report.translations import IDEAL, SOURCE, step
+from uda.stages.translate import TranslateConfig
+
+MAIN = "sait"
+"""The main translator: its small recipe is called after the data alone."""
+TINY_SIZE = (64, 128)
+"""Height and width in every config's tiny overlay."""
+PAIRS = 0.1
+"""Part of the target's true labels that methods for few pairs get, unless their recipe says otherwise."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is compared on.
+
+    Attributes:
+        kind: what the data's small configs are called (`segment/KIND`, `overlays/KIND_start`, ...).
+        label_space: of all stages.
+        size: height and width of all images.
+        steps: `source`, `target`, `val` and `judge` with what they need; `ideal` where there is such a thing.
+        settings: assignments for these steps.
+    """
+
+    kind: str
+    label_space: str
+    size: tuple[int, int]
+    steps: Mapping[str, Step]
+    settings: tuple[str, ...]
+
+
+def _prepare(config: str, root: str) -> Step:
+    return Step(stage="prepare", config=f"prepare/{config}", inputs={"root": root})
+
+
+def _judge(kind: str, one_look: str, other_look: str, *, reads_target_labels: bool = False) -> Step:
+    """A segmenter that learns both looks from labelled images; a batch holds as many of each."""
+    return Step(
+        stage="segment",
+        config=(f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_whole_budget"),
+        inputs={"source": f"{one_look}/samples.csv", "pseudo": f"{other_look}/samples.csv"},  # pseudo: true labels
+        reads_target_labels=reads_target_labels,
+    )
+
+
+DATA: Mapping[str, DataSet] = {
+    "minicity": DataSet(
+        kind="minicity",
+        label_space="cityscapes19",
+        size=(128, 256),
+        steps={
+            "city": Step(stage="minicity", config="minicity/full"),
+            "source": _prepare("gta5", "city/gta5"),
+            "ideal": _prepare("gta5", "city/ideal"),
+            "target": _prepare("cityscapes_train", "city/cityscapes"),
+            "val": _prepare("cityscapes_val", "city/cityscapes"),
+            "other_city": Step(stage="minicity", config="minicity/full"),
+            "other_game": _prepare("gta5", "other_city/gta5"),
+            "other_camera": _prepare("gta5", "other_city/ideal"),
+            "judge": _judge("minicity", "other_game", "other_camera"),
+        },
+        settings=(
+            "city.ideal=true",
+            "other_city.seed=1",  # other streets than those of the data
+            "other_city.ideal=true",
+            "other_city.cityscapes_train=0",
+            "other_city.cityscapes_val=0",
+            "judge.joint_batch=true",  # one normalisation for both looks, as it judges both with one
+        ),
+    ),
+    "camvid": DataSet(
+        kind="pocket",
+        label_space="camvid11",
+        size=(192, 256),
+        steps={
+            "source": _prepare("camvid_day", "{data}"),
+            "target": _prepare("camvid_dusk_first", "{data}"),
+            "val": _prepare("camvid_dusk_last", "{data}"),
+            "other_day": _prepare("camvid_day", "{data}"),
+            "judge": _judge("pocket", "other_day", "val", reads_target_labels=True),
+        },
+        # The judge has the labelled frames that no translator sees: the day frames of val, and the last dusk frames.
+        settings=("source.split=train", "other_day.split=val", "judge.joint_batch=true"),
+    ),
+}
+"""Data sets to compare on; `{data}` is their folder."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one translator is fitted.
+
+    Attributes:
+        name: in tables and directories.
+        config: a shipped config or a YAML file.
+        settings: what that says.
+        method: the translator's class.
+    """
+
+    name: str
+    config: str
+    settings: TranslateConfig
+    method: type[Any]
+
+    @property
+    def maps(self) -> str | None:
+        """The input that brings label maps of target images: `pairs` (few true ones), `pseudo`, or None."""
+        if self.method.needs in ("nothing", "unpaired"):
+            return None
+        # tcr takes no unpaired images and is yet a method for few pairs: its other maps are the source's.
+        few = self.method.needs == "few_pairs" or self.settings.translator.name == "tcr"
+        return "pairs" if few or self.settings.supervision < 1 else "pseudo"
+
+
+def recipe_names(kind: str) -> list[str]:
+    """All translators that are not fitted or have a small recipe, in the order of the table."""
+    names = registry.names("translators")
+    free = [name for name in names if registry.load("translators", name).needs == "nothing"]
+    known = resources.names("configs")
+    fitted = {one.removeprefix(head) for head in _heads(kind) for one in known if one.startswith(head)}
+    return [*free, MAIN, *sorted(fitted - {*free, MAIN})]
+
+
+def _heads(kind: str) -> tuple[str, str]:
+    """How names of small recipes start; mini-city's serve where the data have none of their own."""
+    return f"translate/{kind}_", f"translate/{DATA['minicity'].kind}_"
+
+
+def find_recipe(text: str, kind: str, *, tiny: bool) -> Recipe:
+    """The recipe that a name or a YAML file means.
+
+    Raises:
+        ConfigError: there is none, or its settings are wrong.
+    """
+    if text.endswith((".yaml", ".yml")):
+        name, config = re.sub(r"\W", "_", Path(text).stem), text
+        if name in (SOURCE, IDEAL):
+            raise ConfigError(f"'{name}' is a row of its own", text, "call the file something else")
+    elif text == MAIN:
+        name, config = text, f"translate/{kind}"
+    elif text in (known := recipe_names(kind)):
+        own = (f"{head}{text}" for head in (*_heads(kind), "translate/"))
+        name, config = text, next(one for one in own if one in resources.names("configs"))
+    else:
+        mend = f"give a YAML file or the name of a small recipe, {nearest(text, known)}"
+        raise ConfigError(f"no small recipe '{text}'", "--translators", mend)
+    settings = validate(TranslateConfig, Layers().add_file(resources.find_yaml("configs", config), tiny=tiny))
+    return Recipe(name, config, settings, registry.load("translators", settings.translator.name))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is compared.
+
+    Attributes:
+        data: on what.
+        recipes: the translators.
+        seeds: of guides, fits and segmenters.
+        fit_images: length of every fit; None: the recipes' own.
+        segment_images: length of the training on each set of images; None: the config's own.
+        tiny: apply the tiny overlays.
+    """
+
+    data: DataSet
+    recipes: Sequence[Recipe]
+    seeds: Sequence[int]
+    fit_images: int | None = None
+    segment_images: int | None = None
+    tiny: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of all images."""
+        return TINY_SIZE if self.tiny else self.data.size
+
+
+def plan(
+    wanted: Wanted, assignments: Sequence[str], out: Path, *, root: Path | None = None, device: str | None = None
+) -> list[Planned]:
+    """The steps of a comparison in order, their settings checked.
+
+    Args:
+        wanted: what is compared.
+        assignments: `NAME.key=value` for a translator's fits, a step, or all steps of a stage.
+        out: directory of all steps.
+        root: folder of the data set, where it is somebody's files.
+        device: of all steps; None: each config's own.
+
+    Raises:
+        ConfigError: settings are wrong, or the data set's folder is missing.
+        DataError: the data are not there.
+    """
+    graph = _Graph(dict(wanted.data.steps), list(wanted.data.settings))
+    for seed in wanted.seeds:
+        _add_seed(graph, wanted, seed)
+    request = Request(
+        pipeline="of the comparison",
+        out=out.absolute(),
+        data=None if root is None else root.absolute(),
+        assignments=[*graph.settings, *_own_settings(assignments, graph, wanted)],
+        tiny=wanted.tiny,
+        device=device,
+    )
+    whole = Pipeline(label_space=wanted.data.label_space, rounds=0, before=graph.steps)
+    planned = pipeline.expand_graph(whole, request, Console(quiet=True))
+    pipeline.check(planned)
+    return planned
+
+
+@dataclass
+class _Graph:
+    """Steps, and the assignments that complete their configs."""
+
+    steps: dict[str, Step]
+    settings: list[str]
+
+    def add(self, name: str, one: Step, *settings: str) -> str:
+        self.steps[name] = one
+        self.settings += [f"{name}.{text}" for text in settings]
+        return name
+
+
+def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
+    kind = wanted.data.kind
+    start = (f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_start")
+    inputs = {"source": f"{SOURCE}/samples.csv"}
+    graph.add(step("guide", seed), Step(stage="segment", config=start, inputs=inputs), f"seed={seed}")
+    images = {name: f"{name}/samples.csv" for name in (SOURCE, IDEAL) if name in graph.steps}
+    for name, csv in images.items():
+        _add_segmenter(graph, wanted, seed, name, csv)
+    if any(recipe.maps == "pseudo" for recipe in wanted.recipes):
+        # Not by the guide itself: with the source's statistics it takes the target's roads for sidewalks.
+        inputs = {"segmenter": step("segment", seed, SOURCE), "target": "target/samples.csv"}
+        graph.add(step("pseudo", seed), Step(stage="pseudo-label", config=f"pseudo_label/{kind}", inputs=inputs))
+    for recipe in wanted.recipes:
+        images[recipe.name] = f"{_add_translation(graph, wanted, seed, recipe)}/samples.csv"
+        _add_segmenter(graph, wanted, seed, recipe.name, images[recipe.name])
+    inputs = {name if name == SOURCE else f"images.{name}": csv for name, csv in images.items()}
+    inputs |= {"real": "target/samples.csv", "segmenter": "judge"}
+    quality = Step(stage="quality", config="quality/minicity", inputs=inputs)
+    graph.add(step("quality", seed), quality, f"size={list(wanted.size)}")
+
+
+def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> str:
+    """A fit, and its images of the whole source at the size that all are compared at; gives the step's name."""
+    inputs = {"source": f"{SOURCE}/samples.csv", "target": "target/samples.csv"}
+    if recipe.method.requires_guide(recipe.settings.translator):
+        inputs["guide"] = step("guide", seed)
+    if recipe.maps is not None:
+        inputs[recipe.maps] = "target/samples.csv" if recipe.maps == "pairs" else f"{step('pseudo', seed)}/samples.csv"
+    settings = [f"seed={seed}"]
+    if recipe.settings.size != wanted.size:
+        settings.append(f"size={list(wanted.size)}")
+    if recipe.settings.render_size not in (None, wanted.size):
+        settings.append("render_size=null")
+    if wanted.fit_images is not None and recipe.method.needs != "nothing":
+        settings.append(f"fit.images={wanted.fit_images}")
+    if recipe.maps == "pairs" and recipe.settings.supervision == 1:
+        settings.append(f"supervision={PAIRS}")
+    made = Step(stage="translate", config=recipe.config, inputs=inputs, reads_target_labels=recipe.maps == "pairs")
+    return graph.add(step("translate", seed, recipe.name), made, *settings)
+
+
+def _add_segmenter(graph: _Graph, wanted: Wanted, seed: int, name: str, csv: str) -> None:
+    """The same segmenter on every set of images: from the guide, the target for its statistics alone; and its score."""
+    kind, settings = wanted.data.kind, [f"seed={seed}", "adversary=null"]
+    if wanted.segment_images is not None:
+        settings.append(f"fit.images={wanted.segment_images}")
+    inputs = {"source": csv, "target": "target/samples.csv", "init": step("guide", seed)}
+    trained = Step(stage="segment", config=f"segment/{kind}", inputs=inputs)
+    inputs = {"segmenter": graph.add(step("segment", seed, name), trained, *settings), "target": "val/samples.csv"}
+    score = Step(stage="evaluate", config=f"evaluate/{kind}", inputs=inputs, row=f"{name}, seed {seed}")
+    graph.add(step("evaluate", seed, name), score)
+
+
+def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[str]:
+    """Assignments by step, so that they come after the comparison's own."""
+    recipes = {recipe.name for recipe in wanted.recipes}
+    found = []
+    for text in texts:
+        head, _, rest = text.partition(".")
+        if head in recipes:
+            steps = [step("translate", seed, head) for seed in wanted.seeds]
+        else:
+            steps = [name for name, one in graph.steps.items() if head in (name, one.stage)]
+        if not steps or not rest:
+            known = {*recipes, *graph.steps, *(one.stage for one in graph.steps.values())}
+            mend = f"write it as NAME.key=value; {nearest(head.partition('=')[0], known)}"
+            raise ConfigError(f"'{text}' names no translator, step or stage", "--set", mend)
+        found += [f"{name}.{rest}" for name in steps]
+    return found
