@@ -55,7 +55,7 @@ def test_one_output_sees_a_patch_of_the_side_that_is_said(layers: int, side: int
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
-@pytest.mark.parametrize("norm", ["batch", "instance"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 def test_the_smallest_image_gives_one_output_and_a_smaller_one_is_refused(layers: int, norm: NormKind) -> None:
     discriminator = PatchDiscriminator(3, 2, layers, norm)
     side = discriminator.smallest
@@ -84,6 +84,12 @@ def test_instance_norm_brings_every_channel_of_every_image_to_mean_0_and_deviati
 
 
 @torch.no_grad()
+def test_without_a_norm_every_convolution_has_a_bias() -> None:
+    convolutions = [m for m in PatchDiscriminator(3, 2, 3, "none").modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 5
+    assert all(layer.bias is not None for layer in convolutions)
+
+
 def test_all_convolutions_start_with_deviation_002_and_no_bias() -> None:
     torch.manual_seed(0)
     network = initialise_gan(UnetGenerator(3, 32, 4, "batch", 0.5))
@@ -91,10 +97,10 @@ def test_all_convolutions_start_with_deviation_002_and_no_bias() -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             kinds.add(type(module))
-            assert abs(float(module.weight.std()) - 0.02) < 0.002
+            assert abs(float(module.weight.detach().std()) - 0.02) < 0.002
             assert module.bias is None or not module.bias.any()
         elif isinstance(module, nn.BatchNorm2d):
             kinds.add(type(module))
-            assert 0 < float((module.weight - 1).abs().max()) < 0.1
+            assert 0 < float((module.weight.detach() - 1).abs().max()) < 0.1
             assert not module.bias.any()
     assert kinds == {nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d}

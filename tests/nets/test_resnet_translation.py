@@ -60,3 +60,26 @@ def test_an_image_does_not_depend_on_its_neighbours() -> None:
     torch.manual_seed(0)
     generator, images = ResnetGenerator(4, 1), torch.rand(2, 3, 16, 16)
     assert torch.allclose(generator(images)[:1], generator(images[:1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_without_norm_and_with_skips_contrast_comes_through(upsampling: Upsampling) -> None:
+    torch.manual_seed(0)
+    plain, short = ResnetGenerator(4, 0, upsampling), ResnetGenerator(4, 0, upsampling, norm=False, skips=True)
+    images = torch.rand(1, 3, 16, 16) - 0.5
+    for generator in (plain, short):
+        for module in generator.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    assert torch.allclose(plain(images), plain(0.5 * images), atol=1e-2)
+    # Without biases and norms all is linear in a positive factor, up to the last tanh.
+    assert torch.allclose(torch.atanh(short(0.5 * images)), 0.5 * torch.atanh(short(images)), atol=1e-4)
+    short(images).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in short.decoder.merge.parameters() if p.dim() > 1)
+
+
+def test_levels_are_the_features_before_each_halving_and_the_last() -> None:
+    encoder, images = ResnetEncoder(3, 4, 1), torch.rand(2, 3, 16, 24)
+    levels = encoder.levels(images)
+    assert [tuple(level.shape) for level in levels] == [(2, 4, 16, 24), (2, 8, 8, 12), (2, 16, 4, 6)]
+    assert torch.equal(levels[-1], encoder(images))

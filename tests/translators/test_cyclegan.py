@@ -191,8 +191,30 @@ def test_semantic_losses_reach_the_generators_and_never_the_guide() -> None:
     assert all(p.grad is None for p in guide.parameters())
 
 
-def test_every_parameter_is_trained() -> None:
-    translator, here = make(), context()
+SHORT: dict[str, Any] = {
+    "generator_norm": False,
+    "skips": True,
+    "discriminator": "scales",
+    "discriminator_scales": 2,
+    "discriminator_details": 8.0,
+}
+"""What short fits switch on."""
+
+
+def test_scales_are_summed_and_see_fine_details_and_the_whole() -> None:
+    translator, here = make(**SHORT), context()
+    gan = translator.losses("generator", make_batch(), here)["gan"]
+    loss = torch.zeros(())
+    for domain in ("source", "target"):
+        judge = translator.networks[f"discriminator_{domain}"]
+        assert [scale.shape[2] for scale in judge(real(make_batch())["source"])] == [8, 4]
+        loss = loss + sum((scale - 1).square().mean() for scale in judge(here.made[f"fake_{domain}"]))
+    assert torch.allclose(gan, loss)
+
+
+@pytest.mark.parametrize("settings", [{}, SHORT], ids=["paper", "short"])
+def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
+    translator, here = make(**settings), context()
     for player, parameters in translator.players().items():
         for parameter in parameters:
             parameter.grad = None

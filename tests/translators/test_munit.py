@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from uda.data.batch import Batch, Context
@@ -48,8 +49,13 @@ def test_terms_are_the_papers_formulas() -> None:
         assert torch.allclose(terms[name], value, rtol=1e-4), name
 
 
-def test_every_parameter_is_trained() -> None:
-    translator, context = make(), Context(0, 10)
+SHORT: dict[str, Any] = {"skips": True, "discriminator_details": 8.0}
+"""What short fits switch on."""
+
+
+@pytest.mark.parametrize("settings", [{}, SHORT], ids=["paper", "short"])
+def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
+    translator, context = make(**settings), Context(0, 10)
     for player, parameters in translator.players().items():
         for parameter in parameters:
             parameter.grad = None

@@ -427,8 +427,13 @@ def test_networks_at_full_width_are_cyclegans_with_a_second_decoder() -> None:
         assert counts[f"discriminator_{domain}"] == 2_764_737 + 16 * 19 * 64
 
 
-def test_every_parameter_is_trained() -> None:
-    translator, here = make(), context()
+SHORT: dict[str, Any] = {"generator_norm": False, "skips": True, "discriminator_norm": "none"}
+"""What short fits switch on."""
+
+
+@pytest.mark.parametrize("settings", [{}, SHORT], ids=["paper", "short"])
+def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
+    translator, here = make(**settings), context()
     for player, parameters in translator.players().items():
         for parameter in parameters:
             parameter.grad = None

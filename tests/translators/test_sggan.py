@@ -297,8 +297,13 @@ def test_rendering_needs_no_maps_and_each_way_has_its_generator() -> None:
         assert made.labels_BHW is None
 
 
-def test_every_parameter_is_trained() -> None:
-    translator, here = make(), context()
+SHORT: dict[str, Any] = {"generator_norm": False, "skips": True, "discriminator_norm": "none"}
+"""What short fits switch on."""
+
+
+@pytest.mark.parametrize("settings", [{}, SHORT], ids=["paper", "short"])
+def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
+    translator, here = make(**settings), context()
     for player, parameters in translator.players().items():
         for parameter in parameters:
             parameter.grad = None

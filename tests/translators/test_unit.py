@@ -181,8 +181,13 @@ def test_the_discriminators_see_the_fakes_of_the_generators_turn() -> None:
         assert touched == name.startswith("discriminator"), name
 
 
-def test_every_parameter_is_trained() -> None:
-    translator, here = make(), context()
+SHORT: dict[str, Any] = {"encoder_norm": False, "discriminator_details": 8.0}
+"""What short fits switch on."""
+
+
+@pytest.mark.parametrize("settings", [{}, SHORT], ids=["paper", "short"])
+def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
+    translator, here = make(**settings), context()
     for player, parameters in translator.players().items():
         for parameter in parameters:
             parameter.grad = None

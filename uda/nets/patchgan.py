@@ -16,7 +16,7 @@ from uda.core.errors import ConfigError
 from uda.nets.blocks import instance_norm
 from uda.nets.init import initialise
 
-NormKind = Literal["batch", "instance"]
+NormKind = Literal["batch", "instance", "none"]
 
 
 class InstanceNorm(nn.Module):
@@ -32,9 +32,11 @@ def make_norm(kind: NormKind, channels: int) -> nn.Module:
 
     Args:
         kind: `batch` takes the statistics of the batch in hand, in evaluation too, as pix2pix does (with one image it
-            is instance normalisation with affine); `instance` has no parameters.
+            is instance normalisation with affine); `instance` has no parameters; `none` changes nothing.
         channels: of the features.
     """
+    if kind == "none":
+        return nn.Identity()
     return nn.BatchNorm2d(channels, track_running_stats=False) if kind == "batch" else InstanceNorm()
 
 
@@ -59,7 +61,7 @@ class PatchDiscriminator(nn.Module):
         for level, (before, after) in enumerate(pairwise(widths), 1):
             stride = 2 if level < layers else 1
             body += [
-                nn.Conv2d(before, after, kernel, stride, border, bias=norm == "instance"),
+                nn.Conv2d(before, after, kernel, stride, border, bias=norm != "batch"),
                 make_norm(norm, after),
                 nn.LeakyReLU(0.2),
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -20,10 +21,12 @@ class ResnetEncoder(nn.Module):
         in_channels: of what comes in.
         width: channels after the first convolution; features have four times as many.
         blocks: residual blocks.
+        norm: instance norm after the convolutions outside the residual blocks; see `translation.ContentEncoder`.
     """
 
-    def __init__(self, in_channels: int, width: int, blocks: int) -> None:
+    def __init__(self, in_channels: int, width: int, blocks: int, *, norm: bool = True) -> None:
         super().__init__()
+        self.norm = norm
         # Only the convolutions at full size and in the blocks have reflected borders, as in the authors' code.
         self.down = nn.ModuleList(
             [
@@ -36,12 +39,17 @@ class ResnetEncoder(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Images, sides divisible by 4 -> features (B, 4 width, H / 4, W / 4)."""
-        features = images_BCHW
+        return self.levels(images_BCHW)[-1]
+
+    def levels(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Features before each halving, (B, width, H, W) first, and those of the last block."""
+        features, levels = images_BCHW, []
         for layer in self.down:
-            features = F.relu(instance_norm(layer(features)))
+            features = F.relu(_normed(layer(features), self.norm))
+            levels.append(features)
         for block in self.blocks:
             features = block(features)
-        return features
+        return [*levels[:-1], features]
 
 
 class ResnetDecoder(nn.Module):
@@ -52,19 +60,32 @@ class ResnetDecoder(nn.Module):
         width: channels before the last convolution; features have four times as many.
         upsampling: `transposed`: 3x3 transposed convolution of stride 2 (CycleGAN); `nearest`: nearest neighbours and
             a 3x3 convolution, which leaves no checkerboards (Odena et al. 2016). Both have the same parameters.
+        norm: instance norm after each doubling.
+        skips: take the encoder's features before each halving too.
     """
 
-    def __init__(self, out_channels: int, width: int, upsampling: Upsampling) -> None:
+    def __init__(
+        self, out_channels: int, width: int, upsampling: Upsampling, *, norm: bool = True, skips: bool = False
+    ) -> None:
         super().__init__()
+        self.norm = norm
+        self.merge = nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])
         self.nearest = upsampling == "nearest"
         self.up = nn.ModuleList([_up(4 * width, upsampling), _up(2 * width, upsampling)])
         self.last = convolution(width, out_channels, 7)
 
-    def forward(self, features_BCHW: Tensor) -> Tensor:
-        """Features -> raw values, four times as large."""
+    def forward(self, features_BCHW: Tensor, skips: Sequence[Tensor] = ()) -> Tensor:
+        """Features -> raw values, four times as large.
+
+        Args:
+            features_BCHW: the encoder's last level.
+            skips: its other levels, full size first, for a decoder that takes them.
+        """
         features = features_BCHW
-        for layer in self.up:
-            features = F.relu(instance_norm(layer(doubled(features) if self.nearest else features)))
+        for index, layer in enumerate(self.up):
+            features = F.relu(_normed(layer(doubled(features) if self.nearest else features), self.norm))
+            if len(self.merge):
+                features = features + self.merge[index](skips[-1 - index])
         raw: Tensor = self.last(features)
         return raw
 
@@ -76,15 +97,31 @@ class ResnetGenerator(nn.Module):
         width: channels at full resolution.
         blocks: residual blocks.
         upsampling: see `ResnetDecoder`.
+        norm: instance norm outside the residual blocks.
+        skips: of features, from the encoder to the decoder.
     """
 
-    def __init__(self, width: int, blocks: int, upsampling: Upsampling = "transposed") -> None:
+    def __init__(
+        self,
+        width: int,
+        blocks: int,
+        upsampling: Upsampling = "transposed",
+        *,
+        norm: bool = True,
+        skips: bool = False,
+    ) -> None:
         super().__init__()
-        self.encoder, self.decoder = ResnetEncoder(3, width, blocks), ResnetDecoder(3, width, upsampling)
+        self.encoder = ResnetEncoder(3, width, blocks, norm=norm)
+        self.decoder = ResnetDecoder(3, width, upsampling, norm=norm, skips=skips)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Images in [-1, 1], sides divisible by 4 -> images in [-1, 1] of the same size, float32."""
-        return torch.tanh(self.decoder(self.encoder(images_BCHW)).float())
+        *skips, features = self.encoder.levels(images_BCHW)
+        return torch.tanh(self.decoder(features, skips).float())
+
+
+def _normed(features_BCHW: Tensor, norm: bool) -> Tensor:
+    return instance_norm(features_BCHW) if norm else features_BCHW
 
 
 def _up(channels: int, upsampling: Upsampling) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.patchgan import PatchDiscriminator
+from uda.nets.patchgan import NormKind, PatchDiscriminator
 
 
 class SemanticDiscriminator(nn.Module):
@@ -19,12 +19,13 @@ class SemanticDiscriminator(nn.Module):
         num_classes: N.
         width: channels after the first convolution.
         layers: 4x4 convolutions of stride 2, at least 1; two of stride 1 follow.
+        norm: see `PatchDiscriminator`.
     """
 
-    def __init__(self, num_classes: int, width: int, layers: int) -> None:
+    def __init__(self, num_classes: int, width: int, layers: int, norm: NormKind = "instance") -> None:
         super().__init__()
         self.stride = 2**layers
-        self.patches = PatchDiscriminator(3, width, layers, "instance")
+        self.patches = PatchDiscriminator(3, width, layers, norm)
         last = self.patches.body[-1]
         assert isinstance(last, nn.Conv2d)
         self.patches.body[-1] = nn.Conv2d(last.in_channels, num_classes, 4, 1, 1)

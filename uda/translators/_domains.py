@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import multiscale
+    from uda.nets import translation
     from uda.translators.base import Direction
 else:
     torch, multiscale = lazy_import("torch"), lazy_import("uda.losses.multiscale")
+    translation = lazy_import("uda.nets.translation")
 
 OTHER = {"source": "target", "target": "source"}
 """The other domain of each."""
@@ -48,6 +50,12 @@ def domain_images(batch: Batch, *needed: str, method: str) -> dict[str, Tensor]:
 def domain_labels(batch: Batch, domain: str) -> Tensor | None:
     """Labels_BHW of one domain, where known."""
     return batch.source_labels_BHW if domain == "source" else batch.target_labels_BHW
+
+
+def content_levels(encoder: nn.Module, images_BCHW: Tensor) -> list[Tensor]:
+    """A content encoder's features before each halving, and the content last."""
+    assert isinstance(encoder, translation.ContentEncoder)
+    return encoder.levels(images_BCHW)
 
 
 def in_turn(images_BCHW: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ where guides of both domains are given, each judges the images that look like it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from uda.data.batch import Batch, Context
-    from uda.losses import consistency, gan
-    from uda.nets import blocks, patchgan, resnet_translation
+    from uda.losses import consistency, multiscale
+    from uda.nets import blocks, patch_discriminator, patchgan, resnet_translation
 else:
     torch = lazy_import("torch")
-    consistency, gan = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.gan")
+    consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
     blocks, patchgan = lazy_import("uda.nets.blocks"), lazy_import("uda.nets.patchgan")
+    patch_discriminator = lazy_import("uda.nets.patch_discriminator")
     resnet_translation = lazy_import("uda.nets.resnet_translation")
 
 
@@ -64,6 +65,18 @@ class CycleganConfig(TranslatorConfigBase):
     """Residual blocks of each generator (paper, for 256 pixels and more; 6 for 128)."""
     upsampling: Literal["transposed", "nearest"] = "transposed"
     """Transposed convolutions (paper), or nearest neighbours and a convolution (as SemGAN), against checkerboards."""
+    generator_norm: bool = True
+    """Instance norm outside the generators' residual blocks (paper). It takes brightness and contrast away; short fits
+    do better without."""
+    skips: bool = False
+    """Generators hand features from before each halving on to after each doubling (not from the paper)."""
+    discriminator: Literal["patch", "scales"] = "patch"
+    """Patches of one size, with instance norm (paper), or MUNIT's several scales without a norm, which see colours."""
+    discriminator_scales: int = Field(default=3, ge=1)
+    """Of `scales`: sizes looked at (MUNIT)."""
+    discriminator_details: float = Field(default=0.0, ge=0)
+    """Of `scales`: where it is not 0, all but the last see an image's fine details alone, so many times as strong (not
+    from a paper)."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels after a discriminator's first convolution (paper)."""
     discriminator_layers: int = Field(default=3, ge=1)
@@ -120,11 +133,9 @@ class Cyclegan(AbstractTranslator):
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
-                config.width, config.blocks, config.upsampling
+                config.width, config.blocks, config.upsampling, norm=config.generator_norm, skips=config.skips
             )
-            networks[f"discriminator_{domain}"] = patchgan.PatchDiscriminator(
-                3, config.discriminator_width, config.discriminator_layers, "instance"
-            )
+            networks[f"discriminator_{domain}"] = _discriminator(config)
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
@@ -175,7 +186,7 @@ class Cyclegan(AbstractTranslator):
         fake = make(images)
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
-            terms["gan"] = gan.generator_loss(self.config.gan_loss, self.networks[f"discriminator_{there}"](fake))
+            terms["gan"] = multiscale.multiscale_generator_loss(self.config.gan_loss, self._judge(there), fake)
         if weights.cycle or weights.semantic_reconstruction:
             back = make_back(fake)
         if weights.cycle:
@@ -201,10 +212,23 @@ class Cyclegan(AbstractTranslator):
                 with torch.no_grad():
                     context.made[f"fake_{there}"] = self.networks[f"generator_{there}"](images[domain])
             fake = self._buffers[there].exchange(context.made[f"fake_{there}"])
-            discriminator, kind = self.networks[f"discriminator_{there}"], self.config.gan_loss
-            losses.append(gan.discriminator_loss(kind, discriminator(images[there]), real=True))
-            losses.append(gan.discriminator_loss(kind, discriminator(fake), real=False))
+            kind, judge = self.config.gan_loss, self._judge(there)
+            losses.append(multiscale.multiscale_discriminator_loss(kind, judge, images[there], fake))
         return torch.stack(losses).sum()
+
+    def _judge(self, domain: str) -> Callable[[Tensor], list[Tensor]]:
+        """Images -> raw outputs for each scale."""
+        network = self.networks[f"discriminator_{domain}"]
+        return network if self.config.discriminator == "scales" else lambda images: [network(images)]
+
+
+def _discriminator(config: CycleganConfig) -> nn.Module:
+    width, layers = config.discriminator_width, config.discriminator_layers
+    if config.discriminator == "patch":
+        return patchgan.PatchDiscriminator(3, width, layers, "instance")
+    return patch_discriminator.MultiScaleDiscriminator(
+        width, layers, config.discriminator_scales, details=config.discriminator_details
+    )
 
 
 def semantic_distance(logits_BNHW: Tensor, reference_BNHW: Tensor) -> Tensor:

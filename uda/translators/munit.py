@@ -19,6 +19,7 @@ from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators._domains import (
     OTHER,
     add_terms,
+    content_levels,
     discriminator_turn,
     domain_images,
     domain_labels,
@@ -83,6 +84,12 @@ class MunitConfig(TranslatorConfigBase):
     """Convolutions of stride 2 in each discriminator."""
     discriminator_scales: int = Field(default=3, ge=1)
     """Scales looked at."""
+    discriminator_details: float = Field(default=0.0, ge=0)
+    """Where it is not 0, the discriminators' scales but the last see an image's fine details alone, so many times as
+    strong (not from the paper)."""
+    skips: bool = False
+    """Decoders see the content encoder's features at full and half size too, for fits that are too short to pass all
+    details through the content (not from the paper)."""
     weights: MunitWeights = MunitWeights()
     """Weights of the loss terms."""
     optimizers: Mapping[str, OptimizerConfig] = {
@@ -153,28 +160,28 @@ class Munit(AbstractTranslator):
         else:
             size = (len(images), self.config.style_length)
             styles = torch.randn(size, generator=generator, device=generator.device).to(images.device)
-        content = self.networks[f"content_{domain}"](images)
-        return Translation(self._decode(there, content, styles), domain_labels(batch, domain))
+        levels = content_levels(self.networks[f"content_{domain}"], images)
+        return Translation(self._decode(there, levels, styles), domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
         weights, there, terms = self.config.weights, OTHER[domain], {}
-        content = self.networks[f"content_{domain}"](images)
+        levels = content_levels(self.networks[f"content_{domain}"], images)
         style = self.networks[f"style_{domain}"](images)
         drawn = self._draw(images)
-        fake = self._decode(there, content, drawn)
+        fake = self._decode(there, levels, drawn)
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
             terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
         if weights.reconstruction:
-            terms["reconstruction"] = consistency.l1(self._decode(domain, content, style), images)
+            terms["reconstruction"] = consistency.l1(self._decode(domain, levels, style), images)
         if weights.style_reconstruction:
             terms["style_reconstruction"] = consistency.l1(self.networks[f"style_{there}"](fake), drawn)
         if weights.content_reconstruction or weights.image_cycle:
-            back = self.networks[f"content_{there}"](fake)
+            back = content_levels(self.networks[f"content_{there}"], fake)
         if weights.content_reconstruction:
-            terms["content_reconstruction"] = consistency.l1(back, content)
+            terms["content_reconstruction"] = consistency.l1(back[-1], levels[-1])
         if weights.image_cycle:
             terms["image_cycle"] = consistency.l1(self._decode(domain, back, style), images)
         return terms
@@ -183,12 +190,14 @@ class Munit(AbstractTranslator):
         """Styles of the prior by the training run's own randomness."""
         return torch.randn(len(images), self.config.style_length, device=images.device)
 
-    def _decode(self, domain: str, content: Tensor, styles: Tensor) -> Tensor:
-        decoded: Tensor = self.networks[f"decoder_{domain}"](content, self.networks[f"mlp_{domain}"](styles))
+    def _decode(self, domain: str, levels: list[Tensor], styles: Tensor) -> Tensor:
+        modulations = self.networks[f"mlp_{domain}"](styles)
+        decoded: Tensor = self.networks[f"decoder_{domain}"](levels[-1], modulations, skips=levels[:-1])
         return decoded
 
     def _fake(self, domain: str, images: Tensor) -> Tensor:
-        return self._decode(OTHER[domain], self.networks[f"content_{domain}"](images), self._draw(images))
+        levels = content_levels(self.networks[f"content_{domain}"], images)
+        return self._decode(OTHER[domain], levels, self._draw(images))
 
 
 def _networks(config: MunitConfig) -> dict[str, nn.Module]:
@@ -197,10 +206,13 @@ def _networks(config: MunitConfig) -> dict[str, nn.Module]:
     made: dict[str, nn.Module] = {
         "content": translation.ContentEncoder(config.width, blocks),
         "style": translation.StyleEncoder(config.width, length, config.style_downsamplings),
-        "decoder": translation.Decoder(config.width, blocks),
+        "decoder": translation.Decoder(config.width, blocks, skips=config.skips),
         "mlp": translation.StyleModulations(length, config.mlp_hidden, 4 * config.width, norms),
         "discriminator": patch_discriminator.MultiScaleDiscriminator(
-            config.discriminator_width, config.discriminator_layers, config.discriminator_scales
+            config.discriminator_width,
+            config.discriminator_layers,
+            config.discriminator_scales,
+            details=config.discriminator_details,
         ),
     }
     for name, network in made.items():

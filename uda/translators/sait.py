@@ -21,7 +21,15 @@ from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _layouts
-from uda.translators._domains import OTHER, add_terms, discriminator_turn, domain_images, domain_labels, from_domain
+from uda.translators._domains import (
+    OTHER,
+    add_terms,
+    content_levels,
+    discriminator_turn,
+    domain_images,
+    domain_labels,
+    from_domain,
+)
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -236,7 +244,7 @@ class Sait(AbstractTranslator):
         logits = self._real_logits(domain, images, context)
         own = self._modulations(domain, logits)
 
-        levels = self._levels(f"encoder_{domain}", images)
+        levels = content_levels(self.networks[f"encoder_{domain}"], images)
         fake = _decode(generate_there, levels, self._modulations(there, logits), _drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.reconstruction:
@@ -249,7 +257,7 @@ class Sait(AbstractTranslator):
         guide_there = self._setting.guide_of(there)
         fake_logits = guide_there(fake) if guide_there and (weights.symmetric_ce or guided_back) else None
         if weights.image_cycle or weights.latent_cycle:
-            back = self._levels(f"encoder_{there}", fake)
+            back = content_levels(self.networks[f"encoder_{there}"], fake)
         if weights.image_cycle:
             way_back = self._modulations(domain, fake_logits) if guided_back else own
             terms["image_cycle"] = consistency.l1(_decode(generate, back, way_back), images)
@@ -282,11 +290,6 @@ class Sait(AbstractTranslator):
         made: list[Modulation] = self.networks[f"{prefix}spade_{domain}"](logits)
         return made
 
-    def _levels(self, encoder: str, images: Tensor) -> list[Tensor]:
-        network = self.networks[encoder]
-        assert isinstance(network, translation.ContentEncoder)
-        return network.levels(images)
-
     def _render(
         self,
         domain: str,
@@ -297,7 +300,7 @@ class Sait(AbstractTranslator):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         there, prefix = OTHER[domain], "averaged_" if averaged and self.config.ema is not None else ""
-        levels = self._levels(f"{prefix}encoder_{domain}", images)
+        levels = content_levels(self.networks[f"{prefix}encoder_{domain}"], images)
         decoder, modulations = self.networks[f"{prefix}generator_{there}"], self._modulations(there, logits, prefix)
         return _decode(decoder, levels, modulations, _drawing(generator))
 

@@ -22,6 +22,7 @@ It renders one way: the other would have to read the target's label maps when re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -100,6 +101,13 @@ class SemganConfig(TranslatorConfigBase):
     """Residual blocks of each encoder (paper: CycleGAN's generator of nine)."""
     upsampling: Literal["nearest", "transposed"] = "nearest"
     """Nearest neighbours and a convolution (paper), or CycleGAN's transposed convolutions."""
+    generator_norm: bool = True
+    """Instance norm outside the generators' residual blocks (CycleGAN). It takes brightness and contrast away; short
+    fits do better without."""
+    skips: bool = False
+    """Generators hand features from before each halving on to after each doubling (not from the paper)."""
+    discriminator_norm: Literal["instance", "none"] = "instance"
+    """What follows the discriminators' middle convolutions (CycleGAN); without it they see how bright patches are."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels after a discriminator's first convolution (CycleGAN)."""
     discriminator_layers: int = Field(default=3, ge=1)
@@ -162,17 +170,17 @@ class Semgan(AbstractTranslator):
         self._turned = _turned_classes(config, setting)
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         channels = 3 + setting.num_classes
+        encoder = partial(resnet_translation.ResnetEncoder, channels, config.width, config.blocks)
+        decoder = partial(resnet_translation.ResnetDecoder, width=config.width, upsampling=config.upsampling)
+        decoder = partial(decoder, norm=config.generator_norm, skips=config.skips)
+        judge = partial(patchgan.PatchDiscriminator, channels, config.discriminator_width, config.discriminator_layers)
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks |= {
-                f"encoder_{domain}": resnet_translation.ResnetEncoder(channels, config.width, config.blocks),
-                f"image_decoder_{domain}": resnet_translation.ResnetDecoder(3, config.width, config.upsampling),
-                f"map_decoder_{domain}": resnet_translation.ResnetDecoder(
-                    setting.num_classes, config.width, config.upsampling
-                ),
-                f"discriminator_{domain}": patchgan.PatchDiscriminator(
-                    channels, config.discriminator_width, config.discriminator_layers, "instance"
-                ),
+                f"encoder_{domain}": encoder(norm=config.generator_norm),
+                f"image_decoder_{domain}": decoder(3),
+                f"map_decoder_{domain}": decoder(setting.num_classes),
+                f"discriminator_{domain}": judge(config.discriminator_norm),
             }
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
@@ -273,9 +281,11 @@ class Semgan(AbstractTranslator):
 
     def _translated(self, there: str, images: Tensor, maps_BNHW: Tensor) -> tuple[Tensor, Tensor]:
         """Images in [-1, 1] of domain `there` and the raw logits of their maps, from images and maps in [0, 1]."""
-        features = self.networks[f"encoder_{there}"](torch.cat([images, 2 * maps_BNHW - 1], dim=1))
-        made = torch.tanh(self.networks[f"image_decoder_{there}"](features).float())
-        return made, self.networks[f"map_decoder_{there}"](features).float()
+        encoder = self.networks[f"encoder_{there}"]
+        assert isinstance(encoder, resnet_translation.ResnetEncoder)
+        *skips, features = encoder.levels(torch.cat([images, 2 * maps_BNHW - 1], dim=1))
+        made = torch.tanh(self.networks[f"image_decoder_{there}"](features, skips).float())
+        return made, self.networks[f"map_decoder_{there}"](features, skips).float()
 
     def _shown(self, logits_BNHW: Tensor) -> Tensor:
         """A fake's map as the discriminator and the way back see it, in [0, 1]."""

@@ -63,6 +63,13 @@ class SgganConfig(TranslatorConfigBase):
     softness: float = Field(default=0.1, ge=0, le=1)
     """Weight beta of gradients away from the borders of classes; on them it is 1 (authors' code: 0, or 0.1 for the soft
     loss that the paper is about)."""
+    generator_norm: bool = True
+    """Instance norm outside the generators' residual blocks (authors' code). It takes brightness and contrast away;
+    short fits do better without."""
+    skips: bool = False
+    """Generators hand features from before each halving on to after each doubling (not from the paper)."""
+    discriminator_norm: Literal["instance", "none"] = "instance"
+    """What follows the discriminators' middle convolutions (authors' code); without it they see brightness."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels after a discriminator's first convolution (authors' code)."""
     discriminator_layers: int = Field(default=3, ge=1)
@@ -99,10 +106,10 @@ class Sggan(AbstractTranslator):
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
-                config.width, config.blocks, config.upsampling
+                config.width, config.blocks, config.upsampling, norm=config.generator_norm, skips=config.skips
             )
             networks[f"discriminator_{domain}"] = semantic_discriminator.SemanticDiscriminator(
-                setting.num_classes, config.discriminator_width, config.discriminator_layers
+                setting.num_classes, config.discriminator_width, config.discriminator_layers, config.discriminator_norm
             )
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()

@@ -77,6 +77,12 @@ class UnitConfig(TranslatorConfigBase):
     """Convolutions of stride 2 in each discriminator (authors' code)."""
     discriminator_scales: int = Field(default=3, ge=1)
     """Scales looked at (authors' code)."""
+    discriminator_details: float = Field(default=0.0, ge=0)
+    """Where it is not 0, the discriminators' scales but the last see an image's fine details alone, so many times as
+    strong (not from the paper)."""
+    encoder_norm: bool = True
+    """Instance norm in the encoders (authors' code). It takes brightness and contrast away; short fits do better
+    without."""
     weights: UnitWeights = UnitWeights()
     """Weights of the loss terms."""
     optimizers: Mapping[str, OptimizerConfig] = {
@@ -112,10 +118,13 @@ class Unit(AbstractTranslator):
         own, channels = config.residual_blocks - config.shared_blocks, 4 * config.width
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
-            networks[f"encoder_{domain}"] = translation.ContentEncoder(config.width, own)
+            networks[f"encoder_{domain}"] = translation.ContentEncoder(config.width, own, norm=config.encoder_norm)
             networks[f"decoder_{domain}"] = translation.Decoder(config.width, own)
             networks[f"discriminator_{domain}"] = patch_discriminator.MultiScaleDiscriminator(
-                config.discriminator_width, config.discriminator_layers, config.discriminator_scales
+                config.discriminator_width,
+                config.discriminator_layers,
+                config.discriminator_scales,
+                details=config.discriminator_details,
             )
         for part in ("encoder", "decoder"):
             shared = [blocks.ResidualBlock(channels) for _ in range(config.shared_blocks)]
