@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import read_manifest
+from uda.core.rundir import RunDirectory
 from uda.core.training import OptimizerConfig
 from uda.data.samples import read_samples
 from uda.engine import loop
@@ -221,6 +222,29 @@ def test_rendering_that_was_interrupted_goes_on_without_fitting_again(
     for name in ("images", "target_images"):
         for file in sorted((trail.translated / name).iterdir()):
             assert file.read_bytes() == (tmp_path / "out" / name / file.name).read_bytes()
+
+
+def test_images_whose_labels_were_not_yet_written_are_rendered_again(
+    trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (
+        "translate", "--config", "translate/identity", "--tiny", "--source", trail.csv("source"), "--target",
+        trail.csv("train"), "--out", tmp_path / "out",
+    )  # fmt: skip
+    write = RunDirectory.write
+
+    def until_labels(self: RunDirectory, name: str, data: bytes) -> Any:
+        if name.startswith("labels/"):
+            raise KeyboardInterrupt
+        return write(self, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write", until_labels)
+        assert call(*command).code == 130
+    must(*command)
+    images, labels = ({file.name for file in (tmp_path / "out" / name).iterdir()} for name in ("images", "labels"))
+    assert images == labels
+    assert len(labels) == len(pd.read_csv(trail.csv("source")))
 
 
 def test_what_a_late_step_cannot_use_is_told_before_the_first_one_runs(city: Trail, tmp_path: Path) -> None:

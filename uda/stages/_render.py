@@ -83,9 +83,12 @@ class Renderer:
         size, run = self._config.render_batch, self._job.run
         blocks = [list(range(at, min(at + size, len(data)))) for at in range(0, len(data), size)]
         share = blocks[self._runtime.rank :: self._runtime.processes]
-        todo = [
-            block for block in share if not all(run.has(f"{folder}/{name}.png") for i in block for name in names[i])
-        ]
+
+        def files(index: int) -> list[str]:
+            label = [] if label_folder is None else [f"{label_folder}/{own[index]}.png"]
+            return [*(f"{folder}/{name}.png" for name in names[index]), *label]
+
+        todo = [block for block in share if not all(run.has(file) for index in block for file in files(index))]
         loader = DataLoader(data, batch_sampler=todo, num_workers=self._config.runtime.workers)
         done = (len(share) - len(todo)) * size
         with self._job.console.progress(f"translate: rendering {folder}", len(data), done=done) as progress:
