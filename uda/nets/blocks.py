@@ -95,3 +95,41 @@ class ResidualBlock(nn.Module):
         one, two = (None, None) if modulations is None else modulations
         hidden = F.relu(instance_norm(self.first(features_BCHW), one))
         return features_BCHW + instance_norm(self.second(hidden), two)
+
+
+class AbstractContentEncoder(nn.Module):
+    """`down`, three convolutions that halve twice, then residual `blocks`; ReLU throughout.
+
+    Args:
+        down: the convolutions.
+        channels: after the last of them.
+        blocks: how many residual blocks, with instance norm.
+        norm: instance norm after the convolutions outside the residual blocks. Without it an image's brightness and
+            contrast reach the content by the shortest way.
+    """
+
+    def __init__(self, down: Sequence[nn.Module], channels: int, blocks: int, *, norm: bool) -> None:
+        super().__init__()
+        self.norm = norm
+        self.down = nn.ModuleList(down)
+        self.blocks = nn.ModuleList([ResidualBlock(channels) for _ in range(blocks)])
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Images, sides divisible by 4 -> content (B, channels, H / 4, W / 4)."""
+        return self.levels(images_BCHW)[-1]
+
+    def levels(self, images_BCHW: Tensor) -> list[Tensor]:
+        """Features before each halving, those of full size first, and the content last."""
+        features, levels = images_BCHW, []
+        for layer in self.down:
+            features = layer(features)
+            features = F.relu(instance_norm(features) if self.norm else features)
+            levels.append(features)
+        for block in self.blocks:
+            features = block(features)
+        return [*levels[:-1], features]
+
+
+def merges(width: int, skips: bool) -> nn.ModuleList:
+    """1x1 convolutions by which a decoder takes an encoder's levels of half and of full size; none without skips."""
+    return nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])

@@ -9,47 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.blocks import ResidualBlock, convolution, doubled, instance_norm
+from uda.nets.blocks import AbstractContentEncoder, convolution, doubled, instance_norm, merges
 
 Upsampling = Literal["transposed", "nearest"]
 
 
-class ResnetEncoder(nn.Module):
+class ResnetEncoder(AbstractContentEncoder):
     """7x7, two 3x3 of stride 2, residual blocks; instance norm and ReLU throughout.
 
     Args:
         in_channels: of what comes in.
         width: channels after the first convolution; features have four times as many.
         blocks: residual blocks.
-        norm: instance norm after the convolutions outside the residual blocks; see `translation.ContentEncoder`.
+        norm: see `AbstractContentEncoder`.
     """
 
     def __init__(self, in_channels: int, width: int, blocks: int, *, norm: bool = True) -> None:
-        super().__init__()
-        self.norm = norm
         # Only the convolutions at full size and in the blocks have reflected borders, as in the authors' code.
-        self.down = nn.ModuleList(
-            [
-                convolution(in_channels, width, 7),
-                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-                nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
-            ]
-        )
-        self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images, sides divisible by 4 -> features (B, 4 width, H / 4, W / 4)."""
-        return self.levels(images_BCHW)[-1]
-
-    def levels(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Features before each halving, (B, width, H, W) first, and those of the last block."""
-        features, levels = images_BCHW, []
-        for layer in self.down:
-            features = F.relu(_normed(layer(features), self.norm))
-            levels.append(features)
-        for block in self.blocks:
-            features = block(features)
-        return [*levels[:-1], features]
+        down = [
+            convolution(in_channels, width, 7),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+        ]
+        super().__init__(down, 4 * width, blocks, norm=norm)
 
 
 class ResnetDecoder(nn.Module):
@@ -69,7 +51,7 @@ class ResnetDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.norm = norm
-        self.merge = nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])
+        self.merge = merges(width, skips)
         self.nearest = upsampling == "nearest"
         self.up = nn.ModuleList([_up(4 * width, upsampling), _up(2 * width, upsampling)])
         self.last = convolution(width, out_channels, 7)
@@ -83,7 +65,8 @@ class ResnetDecoder(nn.Module):
         """
         features = features_BCHW
         for index, layer in enumerate(self.up):
-            features = F.relu(_normed(layer(doubled(features) if self.nearest else features), self.norm))
+            features = layer(doubled(features) if self.nearest else features)
+            features = F.relu(instance_norm(features) if self.norm else features)
             if len(self.merge):
                 features = features + self.merge[index](skips[-1 - index])
         raw: Tensor = self.last(features)
@@ -118,10 +101,6 @@ class ResnetGenerator(nn.Module):
         """Images in [-1, 1], sides divisible by 4 -> images in [-1, 1] of the same size, float32."""
         *skips, features = self.encoder.levels(images_BCHW)
         return torch.tanh(self.decoder(features, skips).float())
-
-
-def _normed(features_BCHW: Tensor, norm: bool) -> Tensor:
-    return instance_norm(features_BCHW) if norm else features_BCHW
 
 
 def _up(channels: int, upsampling: Upsampling) -> nn.Module:

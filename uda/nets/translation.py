@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.blocks import LayerNorm, Modulation, ResidualBlock, convolution, doubled, instance_norm
+from uda.nets.blocks import AbstractContentEncoder, LayerNorm, Modulation, ResidualBlock, convolution, doubled, merges
 
 CONTENT_STRIDE = 4
 """Image pixels for each content pixel."""
@@ -27,38 +27,18 @@ class Draw(Protocol):
         """Standard normal numbers of that shape."""
 
 
-class ContentEncoder(nn.Module):
+class ContentEncoder(AbstractContentEncoder):
     """7x7, two 4x4 of stride 2, residual blocks; instance norm and ReLU throughout.
 
     Args:
         width: channels after the first convolution; content has four times as many.
         blocks: residual blocks.
-        norm: instance norm after the convolutions outside the residual blocks. Without it an image's brightness and
-            contrast reach the content by the shortest way.
+        norm: see `AbstractContentEncoder`.
     """
 
     def __init__(self, width: int, blocks: int, *, norm: bool = True) -> None:
-        super().__init__()
-        self.norm = norm
-        self.down = nn.ModuleList(
-            [convolution(3, width, 7), convolution(width, 2 * width, 4, 2), convolution(2 * width, 4 * width, 4, 2)]
-        )
-        self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images in [-1, 1], sides divisible by 4 -> content (B, 4 width, H / 4, W / 4)."""
-        return self.levels(images_BCHW)[-1]
-
-    def levels(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Features before each halving, (B, width, H, W) first, and the content last."""
-        features, levels = images_BCHW, []
-        for layer in self.down:
-            features = layer(features)
-            features = F.relu(instance_norm(features) if self.norm else features)
-            levels.append(features)
-        for block in self.blocks:
-            features = block(features)
-        return [*levels[:-1], features]
+        down = [convolution(3, width, 7), convolution(width, 2 * width, 4, 2), convolution(2 * width, 4 * width, 4, 2)]
+        super().__init__(down, 4 * width, blocks, norm=norm)
 
 
 class Decoder(nn.Module):
@@ -74,7 +54,7 @@ class Decoder(nn.Module):
 
     def __init__(self, width: int, blocks: int, *, noise: bool = False, skips: bool = False) -> None:
         super().__init__()
-        self.merge = nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])
+        self.merge = merges(width, skips)
         widths = (4 * width, 2 * width, width) if noise else ()
         self.noise = nn.ParameterList([nn.Parameter(torch.zeros(channels, 1, 1)) for channels in widths])
         self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from uda.core.lazy import lazy_import
+from uda.translators.base import AbstractTranslator
 
 if TYPE_CHECKING:
     import torch
@@ -53,3 +54,18 @@ class ImageBuffer:
     def restore(self, images: Sequence[Tensor]) -> None:
         """Hold these images."""
         self._images = list(images)
+
+
+class AbstractTranslatorWithHistory(AbstractTranslator):
+    """What shows its discriminators earlier fakes too: `_buffers` by domain, which go into a run's state."""
+
+    _buffers: Mapping[str, ImageBuffer]
+
+    def extra_state(self) -> dict[str, Any]:
+        """The earlier fakes of each domain."""
+        return {"buffers": {domain: buffer.state() for domain, buffer in self._buffers.items()}}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore them."""
+        for domain, buffer in self._buffers.items():
+            buffer.restore(state["buffers"][domain])

@@ -1,11 +1,11 @@
-"""What translators from label maps to images share: whose maps and images, first weights, averaged weights.
+"""What translators from label maps to images share: whose maps and images, first weights.
 
 They are fitted on target images with their maps (a few real ones or pseudo-labels) and render the source's maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 else:
     torch = lazy_import("torch")
     ema, init, spectral = (lazy_import(f"uda.nets.{name}") for name in ("ema", "init", "spectral"))
-
-AVERAGED = "averaged_"
-"""Prefix of the averaged copy of a network."""
 
 
 def target_pairs(batch: Batch, context: Context, num_classes: int, *, method: str) -> tuple[Tensor, Tensor]:
@@ -76,26 +73,7 @@ def prepare(networks: Mapping[str, nn.Module]) -> None:
             spectral.spectral_normalise(part)
 
 
-def add_averages(networks: MutableMapping[str, nn.Module], names: Iterable[str]) -> None:
-    """Put an averaged copy beside each named network."""
-    networks.update({AVERAGED + name: ema.averaged_copy(networks[name]) for name in names})
-
-
-def update_averages(networks: Mapping[str, nn.Module], decay: float, step: int) -> None:
-    """Move the averaged copies after step `step` (from 0); see `uda.nets.ema.ramped` for the first steps."""
-    for name, network in networks.items():
-        if name.startswith(AVERAGED):
-            ema.update_average(network, networks[name.removeprefix(AVERAGED)], ema.ramped(decay, step))
-
-
 def first_on(items: Iterable[Batch], count: int, network: nn.Module) -> Iterable[Batch]:
     """At most `count` batches, on the network's device."""
     device = next(network.parameters()).device
     return (batch.to(device) for batch in islice(items, count))
-
-
-def draw(size: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Standard normal numbers on `device`, from the given generator or, in training, from PyTorch's own."""
-    if generator is None:
-        return torch.randn(tuple(size), device=device)
-    return torch.randn(tuple(size), generator=generator, device=generator.device).to(device)

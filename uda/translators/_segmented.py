@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from uda.core.lazy import lazy_import
-from uda.translators import _layouts
+from uda.translators import _averages, _layouts, _random
 from uda.translators._domains import domain_images
-from uda.translators.base import AbstractTranslator, Direction, Translation
+from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -50,10 +50,24 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
     _classes: int
     _steps: int = 0
 
+    def _oasis_networks(self) -> dict[str, nn.Module]:
+        """OASIS's generator, with its averaged copy, and discriminator, as the settings say."""
+        config, classes = self.config, self._classes
+        networks: dict[str, nn.Module] = {
+            "generator": spade_resnet.make_oasis_generator(
+                config.noise_channels + classes + 1, config.width, hidden=config.spade_hidden, norm=config.norm
+            ),
+            "discriminator": oasis_discriminator.OasisDiscriminator(classes, config.discriminator_width),
+        }
+        _layouts.prepare(networks)
+        if config.ema is not None:
+            _averages.add_averages(networks, ["generator"])
+        return networks
+
     def after_step(self, context: Context) -> None:
         """Update the averaged weights, and count the step."""
         if self.config.ema is not None:
-            _layouts.update_averages(self.networks, self.config.ema, self._steps)
+            _averages.update_averages(self.networks, self.config.ema, self._steps)
         self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
@@ -102,7 +116,7 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
     @property
     def _renderer(self) -> nn.Module:
         """The generator that renders: its averaged copy where there is one."""
-        return self.networks.get(_layouts.AVERAGED + "generator", self.networks["generator"])
+        return self.networks.get(AVERAGED + "generator", self.networks["generator"])
 
     def _rendered(self, labels: Tensor, generator: torch.Generator) -> Translation:
         with spectral.weights_once([self._renderer]):
@@ -138,7 +152,7 @@ def noisy_layout(
     Returns:
         condition_BLHW, float32, L = Z + N + 1.
     """
-    noise = _layouts.draw((len(labels_BHW), channels, 1, 1), generator, labels_BHW.device)
+    noise = _random.draw((len(labels_BHW), channels, 1, 1), generator, labels_BHW.device)
     return join_noise(noise, labels_BHW, num_classes)
 
 

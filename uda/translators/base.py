@@ -28,6 +28,9 @@ Direction = Literal["source_to_target", "target_to_source", "target_to_target"]
 """Whose images are rendered, and what they shall look like. `target_to_target`: target images made anew in another look
 out of label maps that the translator itself finds in them; their own labels stay closed."""
 
+AVERAGED = "averaged_"
+"""Prefix of the averaged copy of a network."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -145,9 +148,17 @@ class AbstractTranslator(ABC):
         """
         return
 
-    @abstractmethod
     def players(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters of each player, in update order; empty for a method that is not fitted."""
+        """Trainable parameters of each player, in update order; empty for a method that is not fitted.
+
+        By default `generator`, then `discriminator`: the networks whose name starts so. The generator owns all others
+        but averaged copies.
+        """
+        owned: dict[str, list[nn.Parameter]] = {"generator": [], "discriminator": []} if self.networks else {}
+        for name, network in self.networks.items():
+            if not name.startswith(AVERAGED):
+                owned["discriminator" if name.startswith("discriminator") else "generator"] += network.parameters()
+        return owned
 
     @abstractmethod
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:

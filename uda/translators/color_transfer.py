@@ -7,19 +7,17 @@ mean and deviation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
 from uda.core.lazy import lazy_import
-from uda.translators._domains import OTHER, domain_images, domain_labels, from_domain, in_turn
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators._unfitted import AbstractRestyler
+from uda.translators.base import TranslatorConfigBase
 
 if TYPE_CHECKING:
     import kornia.color as kornia_color
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from uda.data.batch import Batch, Context
 else:
     torch, kornia_color = lazy_import("torch"), lazy_import("kornia.color")
 
@@ -41,40 +39,15 @@ class ColorTransferConfig(TranslatorConfigBase):
         return cls()
 
 
-class ColorTransfer(AbstractTranslator):
+class ColorTransfer(AbstractRestyler):
     """Image i takes the colours of image i of the other domain, which the caller draws at random."""
 
     Config = ColorTransferConfig
-    needs = "nothing"
-    directions = ("source_to_target", "target_to_source")
 
-    def __init__(self, config: ColorTransferConfig, setting: Setting) -> None:
-        self.config = config
-        self.networks: Mapping[str, nn.Module] = {}
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """None: nothing is fitted."""
-        return {}
-
-    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
-        """None: nothing is fitted."""
-        return {}
-
-    def translate(
-        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
-    ) -> Translation:
-        """Recoloured images; where the other domain has fewer images they are used in turn.
-
-        Raises:
-            DataError: images of one domain are missing.
-        """
-        domain = from_domain(direction)
-        given = domain_images(batch, *OTHER, method="color_transfer")
-        images = given[domain]
-        references = in_turn(given[OTHER[domain]], len(images))
+    def restyle(self, images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
+        """Recoloured images."""
         transfer = match_statistics if self.config.mode == "statistics" else match_histograms
-        with torch.autocast(images.device.type, enabled=False):
-            return Translation(transfer(images.float(), references.float()), domain_labels(batch, domain))
+        return transfer(images_BCHW, references_BCHW)
 
 
 def match_statistics(images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:

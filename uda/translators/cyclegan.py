@@ -9,7 +9,7 @@ where guides of both domains are given, each judges the images that look like it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
@@ -17,9 +17,9 @@ from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators._buffer import ImageBuffer
+from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ class CycleganConfig(TranslatorConfigBase):
         )
 
 
-class Cyclegan(AbstractTranslator):
+class Cyclegan(AbstractTranslatorWithHistory):
     """`generator_DOMAIN` makes images of that domain out of the other one's, `discriminator_DOMAIN` judges them.
 
     Raises:
@@ -145,13 +145,6 @@ class Cyclegan(AbstractTranslator):
         """Both semantic losses ask the segmenter."""
         return config.weights.semantic_translation > 0 or config.weights.semantic_reconstruction > 0
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (both), then `discriminator` (both)."""
-        return {
-            player: [p for name, net in self.networks.items() if name.startswith(player) for p in net.parameters()]
-            for player in ("generator", "discriminator")
-        }
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `CycleganWeights`."""
         images = domain_images(batch, *OTHER, method="cyclegan")
@@ -169,15 +162,6 @@ class Cyclegan(AbstractTranslator):
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="cyclegan")[domain]
         return Translation(self.networks[f"generator_{OTHER[domain]}"](images), domain_labels(batch, domain))
-
-    def extra_state(self) -> dict[str, Any]:
-        """The earlier fakes of each domain."""
-        return {"buffers": {domain: buffer.state() for domain, buffer in self._buffers.items()}}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore them."""
-        for domain, buffer in self._buffers.items():
-            buffer.restore(state["buffers"][domain])
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""

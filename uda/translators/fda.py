@@ -8,20 +8,18 @@ it, so that the spectrum is no longer that of a real image).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field
 
 from uda.core.lazy import lazy_import
-from uda.translators._domains import OTHER, domain_images, domain_labels, from_domain, in_turn
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators._unfitted import AbstractRestyler
+from uda.translators.base import TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from uda.data.batch import Batch, Context
 else:
     torch = lazy_import("torch")
 
@@ -41,40 +39,14 @@ class FdaConfig(TranslatorConfigBase):
         return cls(beta=0.09)
 
 
-class Fda(AbstractTranslator):
+class Fda(AbstractRestyler):
     """Image i takes low-frequency amplitudes of image i of the other domain, which the caller draws at random."""
 
     Config = FdaConfig
-    needs = "nothing"
-    directions = ("source_to_target", "target_to_source")
 
-    def __init__(self, config: FdaConfig, setting: Setting) -> None:
-        self.config = config
-        self.networks: Mapping[str, nn.Module] = {}
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """None: nothing is fitted."""
-        return {}
-
-    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
-        """None: nothing is fitted."""
-        return {}
-
-    def translate(
-        self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
-    ) -> Translation:
-        """Restyled images, clipped to [-1, 1]; where the other domain has fewer images they are used in turn.
-
-        Raises:
-            DataError: images of one domain are missing.
-        """
-        domain = from_domain(direction)
-        given = domain_images(batch, *OTHER, method="fda")
-        images = given[domain]
-        references = in_turn(given[OTHER[domain]], len(images))
-        with torch.autocast(images.device.type, enabled=False):
-            swapped = swap_amplitudes(images.float(), references.float(), self.config.beta)
-        return Translation(swapped.clamp(-1, 1), domain_labels(batch, domain))
+    def restyle(self, images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
+        """Images with their references' low-frequency amplitudes, clipped to [-1, 1]."""
+        return swap_amplitudes(images_BCHW, references_BCHW, self.config.beta).clamp(-1, 1)
 
 
 def swap_amplitudes(images_BCHW: Tensor, references_BCHW: Tensor, beta: float) -> Tensor:

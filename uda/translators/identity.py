@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 from uda.translators._domains import domain_images, domain_labels, from_domain
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators._unfitted import AbstractUnfittedTranslator
+from uda.translators.base import Direction, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
 
-    from uda.data.batch import Batch, Context
+    from uda.data.batch import Batch
 
 
 class IdentityConfig(TranslatorConfigBase):
@@ -27,24 +26,10 @@ class IdentityConfig(TranslatorConfigBase):
         return cls()
 
 
-class Identity(AbstractTranslator):
+class Identity(AbstractUnfittedTranslator):
     """Returns its input."""
 
     Config = IdentityConfig
-    needs = "nothing"
-    directions = ("source_to_target", "target_to_source")
-
-    def __init__(self, config: IdentityConfig, setting: Setting) -> None:
-        self.config = config
-        self.networks: Mapping[str, nn.Module] = {}
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """None: nothing is fitted."""
-        return {}
-
-    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
-        """None: nothing is fitted."""
-        return {}
 
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"

@@ -16,6 +16,7 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _random
 from uda.translators._domains import (
     OTHER,
     add_terms,
@@ -40,8 +41,6 @@ else:
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
     init, patch_discriminator = lazy_import("uda.nets.init"), lazy_import("uda.nets.patch_discriminator")
     translation = lazy_import("uda.nets.translation")
-
-_GENERATOR_PARTS = ("content", "style", "decoder", "mlp")
 
 
 class MunitWeights(Config):
@@ -128,14 +127,6 @@ class Munit(AbstractTranslator):
             f"{part}_{domain}": network for domain in OTHER for part, network in _networks(config).items()
         }
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (all but the discriminators), then `discriminator`."""
-        parts = {"generator": _GENERATOR_PARTS, "discriminator": ("discriminator",)}
-        return {
-            player: [p for name, net in self.networks.items() if name.startswith(prefix) for p in net.parameters()]
-            for player, prefix in parts.items()
-        }
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `MunitWeights`."""
         images = domain_images(batch, *OTHER, method="munit")
@@ -159,7 +150,7 @@ class Munit(AbstractTranslator):
             styles = self.networks[f"style_{there}"](in_turn(given[there], len(images)))
         else:
             size = (len(images), self.config.style_length)
-            styles = torch.randn(size, generator=generator, device=generator.device).to(images.device)
+            styles = _random.draw(size, generator, images.device)
         levels = content_levels(self.networks[f"content_{domain}"], images)
         return Translation(self._decode(there, levels, styles), domain_labels(batch, domain))
 
@@ -188,7 +179,7 @@ class Munit(AbstractTranslator):
 
     def _draw(self, images: Tensor) -> Tensor:
         """Styles of the prior by the training run's own randomness."""
-        return torch.randn(len(images), self.config.style_length, device=images.device)
+        return _random.draw((len(images), self.config.style_length), None, images.device)
 
     def _decode(self, domain: str, levels: list[Tensor], styles: Tensor) -> Tensor:
         modulations = self.networks[f"mlp_{domain}"](styles)

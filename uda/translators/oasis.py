@@ -19,7 +19,7 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _layouts, _segmented
+from uda.translators import _layouts, _random, _segmented
 from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -98,21 +98,7 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
     def __init__(self, config: OasisConfig, setting: Setting) -> None:
         self.config = config
         self._classes = setting.num_classes
-        condition = config.noise_channels + setting.num_classes + 1
-        networks: dict[str, nn.Module] = {
-            "generator": spade_resnet.make_oasis_generator(
-                condition, config.width, hidden=config.spade_hidden, norm=config.norm
-            ),
-            "discriminator": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.discriminator_width),
-        }
-        _layouts.prepare(networks)
-        if config.ema is not None:
-            _layouts.add_averages(networks, ["generator"])
-        self.networks: Mapping[str, nn.Module] = networks
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator`, then `discriminator`."""
-        return {name: list(self.networks[name].parameters()) for name in ("generator", "discriminator")}
+        self.networks: Mapping[str, nn.Module] = self._oasis_networks()
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `OasisWeights`."""
@@ -172,10 +158,10 @@ def noise_field(
     batch, height, width = labels_BHW.shape
     device = labels_BHW.device
     if mode == "local":
-        return _layouts.draw((batch, channels, height, width), generator, device)
+        return _random.draw((batch, channels, height, width), generator, device)
     if mode == "global":
-        drawn = _layouts.draw((batch, channels, 1, 1), generator, device)
+        drawn = _random.draw((batch, channels, 1, 1), generator, device)
         return drawn.expand(batch, channels, height, width)
-    table_BLZ = _layouts.draw((batch, num_classes + 1, channels), generator, device)
+    table_BLZ = _random.draw((batch, num_classes + 1, channels), generator, device)
     images_B11 = torch.arange(batch, device=device)[:, None, None]
     return table_BLZ[images_B11, labels_BHW.clamp(max=num_classes)].permute(0, 3, 1, 2)

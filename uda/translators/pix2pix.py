@@ -113,10 +113,6 @@ class Pix2pix(AbstractTranslator):
         """The U-Net halves so often."""
         return 1 << config.levels
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator`, then `discriminator`."""
-        return {name: list(network.parameters()) for name, network in self.networks.items()}
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn on the target's pairs; see `Pix2pixWeights`.
 

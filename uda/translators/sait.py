@@ -20,7 +20,7 @@ from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _layouts
+from uda.translators import _averages, _random
 from uda.translators._domains import (
     OTHER,
     add_terms,
@@ -30,7 +30,7 @@ from uda.translators._domains import (
     domain_labels,
     from_domain,
 )
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import consistency, multiscale
-    from uda.nets import ema, init, patch_discriminator, spectral, translation
+    from uda.nets import init, patch_discriminator, spectral, translation
     from uda.nets.blocks import Modulation
     from uda.nets.translation import Draw
 else:
     torch = lazy_import("torch")
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
-    ema, init, spectral = (lazy_import(f"uda.nets.{name}") for name in ("ema", "init", "spectral"))
+    init, spectral = lazy_import("uda.nets.init"), lazy_import("uda.nets.spectral")
     patch_discriminator = lazy_import("uda.nets.patch_discriminator")
     translation = lazy_import("uda.nets.translation")
 
@@ -162,21 +162,13 @@ class Sait(AbstractTranslator):
         for domain in OTHER:
             networks |= {f"{part}_{domain}": network for part, network in _networks(config, setting).items()}
         if config.ema is not None:
-            averaged = [name for name in networks if name.startswith(self._averaged)]
-            networks |= {f"averaged_{name}": ema.averaged_copy(networks[name]) for name in averaged}
+            _averages.add_averages(networks, [name for name in networks if name.startswith(self._averaged)])
         self.networks: Mapping[str, nn.Module] = networks
 
     @classmethod
     def requires_guide(cls, config: SaitConfig) -> bool:
         """Both the modulation and the symmetric cross-entropy need logits."""
         return config.guidance or config.weights.symmetric_ce > 0
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (encoders, generators, SPADE), then `discriminator`."""
-        return {
-            player: [parameter for network in self._of(player) for parameter in network.parameters()]
-            for player in ("generator", "discriminator")
-        }
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SaitWeights`."""
@@ -192,13 +184,9 @@ class Sait(AbstractTranslator):
 
     def after_step(self, context: Context) -> None:
         """Update the averaged weights."""
-        if self.config.ema is None:
-            return
-        decay = ema.ramped(self.config.ema, self._steps)
-        self._steps += 1
-        for name, network in self.networks.items():
-            if name.startswith("averaged_"):
-                ema.update_average(network, self.networks[name.removeprefix("averaged_")], decay)
+        if self.config.ema is not None:
+            _averages.update_averages(self.networks, self.config.ema, self._steps)
+            self._steps += 1
 
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
@@ -299,7 +287,7 @@ class Sait(AbstractTranslator):
         averaged: bool = True,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        there, prefix = OTHER[domain], "averaged_" if averaged and self.config.ema is not None else ""
+        there, prefix = OTHER[domain], AVERAGED if averaged and self.config.ema is not None else ""
         levels = content_levels(self.networks[f"{prefix}encoder_{domain}"], images)
         decoder, modulations = self.networks[f"{prefix}generator_{there}"], self._modulations(there, logits, prefix)
         return _decode(decoder, levels, modulations, _drawing(generator))
@@ -314,7 +302,7 @@ def _decode(
 
 
 def _drawing(generator: torch.Generator | None = None) -> Draw:
-    return functools.partial(_layouts.draw, generator=generator)
+    return functools.partial(_random.draw, generator=generator)
 
 
 def _networks(config: SaitConfig, setting: Setting) -> dict[str, nn.Module]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,10 +31,10 @@ from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators._buffer import ImageBuffer
+from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images
 from uda.translators._maps import domain_maps, known_pixels, one_hot
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -154,7 +154,7 @@ class SemganConfig(TranslatorConfigBase):
         )
 
 
-class Semgan(AbstractTranslator):
+class Semgan(AbstractTranslatorWithHistory):
     """`encoder_DOMAIN`, `image_decoder_DOMAIN` and `map_decoder_DOMAIN` make pairs of that domain out of the other's.
 
     Raises:
@@ -191,13 +191,6 @@ class Semgan(AbstractTranslator):
         """Both of `SemganConfig.classes` must be of the label space."""
         _turned_classes(config, setting)
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (encoders and decoders of both directions), then `discriminator` (both)."""
-        owned: dict[str, list[nn.Parameter]] = {"generator": [], "discriminator": []}
-        for name, network in self.networks.items():
-            owned["discriminator" if name.startswith("discriminator") else "generator"] += network.parameters()
-        return owned
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SemganWeights`.
 
@@ -227,15 +220,6 @@ class Semgan(AbstractTranslator):
         if self.config.mode == "transfiguration":
             labels = self._labels_after("source", labels, logits)
         return Translation(made, labels)
-
-    def extra_state(self) -> dict[str, Any]:
-        """The earlier fakes of each domain."""
-        return {"buffers": {domain: buffer.state() for domain, buffer in self._buffers.items()}}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore them."""
-        for domain, buffer in self._buffers.items():
-            buffer.restore(state["buffers"][domain])
 
     def _one_way(
         self, domain: str, images: Mapping[str, Tensor], labels: Mapping[str, Tensor], context: Context

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _layouts, _segmented
+from uda.translators import _averages, _layouts, _segmented
 from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
             config.unconditional_width, config.unconditional_levels, config.unconditional_grid
         )
         if config.ema is not None:
-            _layouts.add_averages(networks, ["generator"])
+            _averages.add_averages(networks, ["generator"])
         self.networks: Mapping[str, nn.Module] = networks
 
     @classmethod

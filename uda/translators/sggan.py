@@ -10,17 +10,17 @@ class are left out; losses and masks as in `uda.losses.sggan` and `uda.nets.sema
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators._buffer import ImageBuffer
+from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
 from uda.translators._maps import domain_maps, one_hot
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +92,7 @@ class SgganConfig(TranslatorConfigBase):
         return cls(width=4, blocks=1, discriminator_width=4, discriminator_layers=2, buffer=3)
 
 
-class Sggan(AbstractTranslator):
+class Sggan(AbstractTranslatorWithHistory):
     """`generator_DOMAIN` makes images of that domain out of the other one's, `discriminator_DOMAIN` judges them."""
 
     Config = SgganConfig
@@ -113,13 +113,6 @@ class Sggan(AbstractTranslator):
             )
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
-        }
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (both), then `discriminator` (both)."""
-        return {
-            player: [p for name, net in self.networks.items() if name.startswith(player) for p in net.parameters()]
-            for player in ("generator", "discriminator")
         }
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
@@ -144,15 +137,6 @@ class Sggan(AbstractTranslator):
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="sggan")[domain]
         return Translation(self.networks[f"generator_{OTHER[domain]}"](images), domain_labels(batch, domain))
-
-    def extra_state(self) -> dict[str, Any]:
-        """The earlier fakes of each domain, a fourth channel holding their labels."""
-        return {"buffers": {domain: buffer.state() for domain, buffer in self._buffers.items()}}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore them."""
-        for domain, buffer in self._buffers.items():
-            buffer.restore(state["buffers"][domain])
 
     def _one_way(self, domain: str, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""

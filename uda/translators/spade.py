@@ -19,9 +19,9 @@ from pydantic import Field, model_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _layouts
+from uda.translators import _averages, _layouts, _random
 from uda.translators._domains import in_turn
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -165,20 +165,13 @@ class Spade(AbstractTranslator):
             networks["encoder"] = spade_discriminator.ImageEncoder(config.width, config.style_length)
         _layouts.prepare(networks)
         if config.ema is not None:
-            _layouts.add_averages(networks, [name for name in networks if name != "discriminator"])
+            _averages.add_averages(networks, [name for name in networks if name != "discriminator"])
         self.networks: Mapping[str, nn.Module] = networks
 
     @classmethod
     def multiple_of(cls, config: SpadeConfig) -> int:
         """The generator doubles so often."""
         return 1 << config.doublings
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (with the image encoder), then `discriminator`."""
-        return {
-            player: [parameter for network in self._of(player) for parameter in network.parameters()]
-            for player in ("generator", "discriminator")
-        }
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SpadeWeights`."""
@@ -204,7 +197,7 @@ class Spade(AbstractTranslator):
     def after_step(self, context: Context) -> None:
         """Update the averaged weights."""
         if self.config.ema is not None:
-            _layouts.update_averages(self.networks, self.config.ema, self._steps)
+            _averages.update_averages(self.networks, self.config.ema, self._steps)
             self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
@@ -242,7 +235,7 @@ class Spade(AbstractTranslator):
 
     def _rendering(self, name: str) -> nn.Module:
         """The network that renders: its averaged copy where there is one."""
-        return self.networks.get(_layouts.AVERAGED + name, self.networks[name])
+        return self.networks.get(AVERAGED + name, self.networks[name])
 
     def _layout(self, labels: Tensor) -> Tensor:
         return spade_resnet.label_layout(labels, self._classes, edges=self.config.edges)
@@ -256,9 +249,9 @@ class Spade(AbstractTranslator):
         """Style codes drawn around the encoder's means, and their divergence; nothing without an encoder."""
         if not self.config.image_encoder:
             return ()
-        name = "encoder" if generator is None else _layouts.AVERAGED + "encoder"
+        name = "encoder" if generator is None else AVERAGED + "encoder"
         mean, log_variance = self.networks.get(name, self.networks["encoder"])(images)
-        noise = _layouts.draw(mean.shape, generator, mean.device)
+        noise = _random.draw(mean.shape, generator, mean.device)
         return mean + (0.5 * log_variance).exp() * noise, perceptual.kl_to_prior(mean, log_variance)
 
     def _generator_terms(self, images: Tensor, layout: Tensor, context: Context) -> dict[str, Tensor]:
@@ -292,7 +285,7 @@ class Spade(AbstractTranslator):
 
     def _style_to_render(self, batch: Batch, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
         if self.config.style == "prior":
-            return _layouts.draw((count, self.config.style_length), generator, device)
+            return _random.draw((count, self.config.style_length), generator, device)
         images = _layouts.reference_images(batch, method="spade")
         return self._encoded(in_turn(images, count), generator)[0]
 

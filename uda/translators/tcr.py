@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _layouts, _segmented
+from uda.translators import _layouts, _random, _segmented
 from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -110,21 +110,7 @@ class Tcr(_segmented.AbstractNoisyLayoutTranslator):
     def __init__(self, config: TcrConfig, setting: Setting) -> None:
         self.config = config
         self._classes = setting.num_classes
-        condition = config.noise_channels + setting.num_classes + 1
-        networks: dict[str, nn.Module] = {
-            "generator": spade_resnet.make_oasis_generator(
-                condition, config.width, hidden=config.spade_hidden, norm=config.norm
-            ),
-            "discriminator": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.discriminator_width),
-        }
-        _layouts.prepare(networks)
-        if config.ema is not None:
-            _layouts.add_averages(networks, ["generator"])
-        self.networks: Mapping[str, nn.Module] = networks
-
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator`, then `discriminator`."""
-        return {name: list(self.networks[name].parameters()) for name in ("generator", "discriminator")}
+        self.networks: Mapping[str, nn.Module] = self._oasis_networks()
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `TcrWeights`."""
@@ -159,7 +145,7 @@ class Tcr(_segmented.AbstractNoisyLayoutTranslator):
         maps = transformation_consistency.draw_moves(moves, len(labels), device)
         grid = transformation_consistency.sampling_grid(maps, (labels.shape[1], labels.shape[2]))
         moved_labels = transformation_consistency.move_labels(labels, grid)
-        noise = _layouts.draw((len(labels), config.noise_channels, 1, 1), None, device)
+        noise = _random.draw((len(labels), config.noise_channels, 1, 1), None, device)
         # One pass, so that batch norm takes the same statistics for both.
         seen = [_segmented.join_noise(noise, one, self._classes) for one in (labels, moved_labels)]
         plain, of_moved = self.networks["generator"](torch.cat(seen)).chunk(2)

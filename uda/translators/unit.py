@@ -133,14 +133,6 @@ class Unit(AbstractTranslator):
             init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
         self.networks: Mapping[str, nn.Module] = networks
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """`generator` (encoders and decoders), then `discriminator`."""
-        parts = {"generator": ("encoder", "decoder"), "discriminator": ("discriminator",)}
-        return {
-            player: [p for name, net in self.networks.items() if name.startswith(prefix) for p in net.parameters()]
-            for player, prefix in parts.items()
-        }
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `UnitWeights`."""
         images = domain_images(batch, *OTHER, method="unit")

@@ -21,7 +21,7 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _layouts, _segmented
+from uda.translators import _averages, _layouts, _segmented
 from uda.translators._domains import domain_images
 from uda.translators.base import Setting, TranslatorConfigBase
 
@@ -135,7 +135,7 @@ class Usis(_segmented.AbstractNoisyLayoutTranslator):
             config.discriminator_width, config.discriminator_levels, config.discriminator_grid
         )
         if config.ema is not None:
-            _layouts.add_averages(networks, ["generator"])
+            _averages.add_averages(networks, ["generator"])
         self.networks: Mapping[str, nn.Module] = networks
 
     @classmethod

@@ -1,0 +1,21 @@
+"""Noise that repeats: from the renderer's generator, or in training from PyTorch's own, which the loop seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from uda.core.lazy import lazy_import
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy_import("torch")
+
+
+def draw(size: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard normal numbers on `device`, from the given generator or, in training, from PyTorch's own."""
+    if generator is None:
+        return torch.randn(tuple(size), device=device)
+    return torch.randn(tuple(size), generator=generator, device=generator.device).to(device)
