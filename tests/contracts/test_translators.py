@@ -18,7 +18,7 @@ from torch import nn
 from uda.core import registry
 from uda.data.batch import Batch, Context
 from uda.nets.segmenter import SegmenterNetwork, as_guide
-from uda.translators.base import AbstractTranslator, Setting
+from uda.translators.base import AVERAGED, AbstractTranslator, Setting
 
 NAMES = registry.names("translators")
 CLASSES, SIZE = 4, 64
@@ -142,6 +142,17 @@ def test_gradients_reach_the_player_in_turn_and_no_other(name: str, guide: Segme
         touched = {p for p in everything if p.grad is not None and p.grad.abs().sum() > 0}
         assert touched
         assert touched <= set(parameters)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_players_share_out_all_networks_but_averaged_copies(name: str, guide: SegmenterNetwork) -> None:
+    translator = build(name, guide)
+    owned = [id(p) for parameters in translator.players().values() for p in parameters]
+    trained = [net for key, net in translator.networks.items() if not key.startswith(AVERAGED)]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == {id(p) for network in trained for p in network.parameters()}
+    assert all(translator.players().values())
+    assert next(iter(translator.players()), "generator") == "generator"  # it leaves its fakes for the others
 
 
 @pytest.mark.parametrize("name", NAMES)

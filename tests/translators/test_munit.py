@@ -77,11 +77,3 @@ def test_a_reference_gives_its_style_and_nothing_is_drawn() -> None:
     assert torch.equal(one, two)
     other = Batch(batch.source_images_BCHW, None, make_batch(1).target_images_BCHW)
     assert not torch.equal(one, translator.translate(other, generator=torch.Generator()).images_BCHW)
-
-
-def test_the_players_share_out_all_networks() -> None:
-    translator = make()
-    players = translator.players()
-    assert list(players) == ["generator", "discriminator"]
-    owned = [id(p) for parameters in players.values() for p in parameters]
-    assert len(owned) == len(set(owned)) == sum(len(list(n.parameters())) for n in translator.networks.values())

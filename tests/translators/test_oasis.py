@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.translators.layout_fakes import make_labels, stirred
 from uda.core import registry
 from uda.core.errors import DataError
 from uda.data.batch import Batch, Context
@@ -27,25 +27,6 @@ def make(**settings: Any) -> Oasis:
     for network in translator.networks.values():
         network.eval()
     return translator
-
-
-def stirred(translator: Oasis) -> Oasis:
-    """With generators whose images differ by more than rounding: fresh ones are almost grey."""
-    generator = torch.Generator().manual_seed(0)
-    for name, network in translator.networks.items():
-        if name.endswith("generator"):
-            with torch.no_grad():
-                for parameter in network.parameters():
-                    parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return translator
-
-
-def make_labels(images: int = 2, width: int = 64, seed: int = 0) -> Tensor:
-    """Blocks of 16 pixels, the topmost rows unknown."""
-    coarse = torch.randint(0, N, (images, 1, 4, width // 16), generator=torch.Generator().manual_seed(seed))
-    labels = F.interpolate(coarse.float(), size=(64, width)).long()[:, 0]
-    labels[:, :3] = 255
-    return labels
 
 
 def make_batch(labels: Tensor | None = None) -> Batch:

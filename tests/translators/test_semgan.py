@@ -441,14 +441,6 @@ def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
         assert all(parameter.grad is not None for parameter in parameters)
 
 
-def test_the_players_share_out_all_networks() -> None:
-    translator = make()
-    players = translator.players()
-    assert list(players) == ["generator", "discriminator"]
-    owned = [id(p) for parameters in players.values() for p in parameters]
-    assert len(owned) == len(set(owned)) == sum(len(list(n.parameters())) for n in translator.networks.values())
-
-
 def test_the_discriminators_turn_leaves_the_generators_alone() -> None:
     translator, here = make(), context()
     translator.losses("generator", make_batch(), here)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from tests.translators.layout_fakes import make_labels
 from uda.core.errors import DataError
 from uda.data.batch import Batch, Context
 from uda.losses import label_mix, n_plus_one, segmentation_cycle
@@ -28,14 +29,6 @@ def make(**settings: Any) -> SemiPaired:
     for network in translator.networks.values():
         network.eval()
     return translator
-
-
-def make_labels(images: int, seed: int) -> Tensor:
-    """Blocks of 16 pixels, the topmost rows unknown."""
-    coarse = torch.randint(0, N, (images, 1, 4, 4), generator=torch.Generator().manual_seed(seed))
-    labels = F.interpolate(coarse.float(), size=(64, 64)).long()[:, 0]
-    labels[:, :3] = 255
-    return labels
 
 
 def make_batch(unpaired: tuple[int, ...] = (1, 2)) -> Batch:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.translators.layout_fakes import stirred
 from uda.core.errors import ConfigError, DataError
 from uda.data.batch import Batch, Context
 from uda.nets.segmenter import to_frame
@@ -25,17 +26,6 @@ def make(**settings: Any) -> Spade:
     translator = Spade(SpadeConfig.tiny().model_copy(update=settings), Setting(N))
     for network in translator.networks.values():
         network.eval()
-    return translator
-
-
-def stirred(translator: Spade) -> Spade:
-    """With averaged networks whose images differ by more than rounding: fresh ones are almost grey."""
-    generator = torch.Generator().manual_seed(0)
-    for name, network in translator.networks.items():
-        if name.startswith("averaged_"):
-            with torch.no_grad():
-                for parameter in network.parameters():
-                    parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     return translator
 
 
@@ -144,10 +134,10 @@ def test_it_renders_the_sources_maps_and_carries_them_along() -> None:
 def test_styles_are_drawn_or_taken_from_target_images() -> None:
     batch, other = make_batch(), make_batch(seed=5)
     swapped = Batch(batch.source_images_BCHW, batch.source_labels_BHW, other.target_images_BCHW)
-    drawn = stirred(make())
+    drawn = stirred(make(), "averaged_")
     assert torch.equal(render(drawn, batch), render(drawn, swapped))
     assert (render(drawn, batch) - render(drawn, batch, seed=1)).abs().max() > 0.1
-    referring = stirred(make(style="reference"))
+    referring = stirred(make(style="reference"), "averaged_")
     with torch.no_grad():  # next to no spread around the mean, so that the code is the image's
         referring.networks["averaged_encoder"].get_parameter("log_variance.weight").zero_()
         referring.networks["averaged_encoder"].get_parameter("log_variance.bias").fill_(-30)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
+from tests.translators.layout_fakes import make_labels, stirred
 from uda.core.errors import DataError
 from uda.data.batch import Batch, Context
 from uda.losses import label_mix, n_plus_one
@@ -22,27 +22,14 @@ STILL = {"rotation": 0.0, "translation": 0.0}
 def make(**settings: Any) -> Tcr:
     torch.manual_seed(0)
     translator = Tcr(TcrConfig.tiny().model_copy(update=settings), Setting(N))
-    generator = torch.Generator().manual_seed(0)
-    for name, network in translator.networks.items():
+    for network in translator.networks.values():
         network.eval()
-        if name.endswith("generator"):  # fresh ones are almost grey
-            with torch.no_grad():
-                for parameter in network.parameters():
-                    parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return translator
-
-
-def make_labels(seed: int) -> Tensor:
-    """Blocks of 16 pixels, the topmost rows unknown."""
-    coarse = torch.randint(0, N, (2, 1, 4, 4), generator=torch.Generator().manual_seed(seed))
-    labels = F.interpolate(coarse.float(), size=(64, 64)).long()[:, 0]
-    labels[:, :3] = 255
-    return labels
+    return stirred(translator)
 
 
 def make_batch() -> Batch:
     images = 2 * torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 1
-    return Batch(None, make_labels(3), images, make_labels(2))
+    return Batch(None, make_labels(seed=3), images, make_labels(seed=2))
 
 
 def context() -> Context:

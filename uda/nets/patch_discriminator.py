@@ -21,7 +21,7 @@ class MultiScaleDiscriminator(nn.Module):
         layers: convolutions of stride 2.
         scales: sizes looked at; each is half of the one before (3x3 average, border not counted).
         details: where it is not 0, all scales but the last see the image's fine details alone, so many times as strong.
-            Faint textures stand out there; in the whole image a discriminator takes thousands of steps to see them.
+            Faint textures stand out there, which a discriminator of whole images may not notice in hundreds of steps.
     """
 
     def __init__(self, width: int, layers: int, scales: int, *, details: float = 0.0) -> None:

@@ -94,10 +94,10 @@ class SaitConfig(TranslatorConfigBase):
     discriminator_scales: int = Field(default=3, ge=1)
     """Scales looked at (paper)."""
     discriminator_spectral_norm: bool = True
-    """Spectral norm in the discriminators (paper). Without it they learn in fewer steps, which short fits need."""
+    """Spectral norm in the discriminators (paper)."""
     encoder_norm: bool = True
     """Instance norm in the encoders (paper). It takes brightness and contrast away, which the rest has to find again:
-    without it a short fit reconstructs four times as well."""
+    without it a short fit reconstructs twice as well, and with `skips` four times."""
     skips: bool = False
     """Generators see the encoder's features at full and half size too: details need not be learnt to pass the content,
     for which short fits have no time (not from the paper)."""
