@@ -41,9 +41,9 @@ def _stage_settings(name: str, options: Common, arguments: Mapping[str, str] | N
 
     stage = get_stage(name)
     layers = Layers()
-    reference = options.config or _DEFAULT_CONFIGS.get(name)
-    if reference is not None:
-        layers.add_file(find_yaml("configs", reference), tiny=options.tiny)
+    default = _DEFAULT_CONFIGS.get(name)
+    references = options.configs or ((default,) if default else ())
+    layers.add_files([find_yaml("configs", reference) for reference in references], tiny=options.tiny)
     layers.add(f"uda {name}", arguments or {})
     if options.seed is not None:
         layers.add("--seed", {"seed": options.seed})
@@ -184,7 +184,7 @@ def predict(
 def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> Any:
     from uda.pipeline import Request
 
-    if options.config:
+    if options.configs:
         raise ConfigError("a pipeline takes no --config", None, "name a --pipeline, or --set STEP.key=value")
     data = paths.pop("data")
     return Request(

@@ -26,7 +26,7 @@ EXISTING = click.Path(path_type=Path)
 class Common:
     """Values of the common options."""
 
-    config: str | None
+    configs: tuple[str, ...]
     assignments: tuple[str, ...]
     tiny: bool
     out: Path
@@ -38,8 +38,12 @@ class Common:
 
 
 _COMMON = {
-    "config": click.option(
-        "--config", metavar="NAME|FILE", help="A shipped config (`uda list configs`) or a YAML file."
+    "configs": click.option(
+        "--config",
+        "configs",
+        multiple=True,
+        metavar="NAME|FILE",
+        help="A shipped config (`uda list configs`) or a YAML file; repeatable, each laid over the ones before.",
     ),
     "assignments": click.option(
         "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
 from tests.e2e.conftest import Trail, call, must
 from uda.core.manifest import MANIFEST, read_manifest
+from uda.core.resources import find_yaml
 from uda.data.label_space import load_space
 
 
@@ -126,6 +128,35 @@ def test_a_guide_takes_the_statistics_of_each_domain(trail: Trail, tmp_path: Pat
         (tmp_path / "made" / str(row.image)).read_bytes() != (trail.translated / str(row.image)).read_bytes()
         for row in rows
     )
+
+
+def test_target_crops_can_be_chosen_by_what_they_show(trail: Trail, tmp_path: Path) -> None:
+    given = ("--tiny", "--source", trail.csv("source"), "--target", trail.csv("train"), "--set", "target_candidates=3")
+    must("translate", "--config", "translate/minicity", *given, "--guide", trail.first, "--out", tmp_path / "made")
+    chosen, came = (load_file(one / "translator.safetensors") for one in (tmp_path / "made", trail.translated))
+    assert any(not torch.equal(tensor, came[name]) for name, tensor in chosen.items())
+    unguided = call("translate", "--config", "translate/munit", *given, "--out", tmp_path / "none")
+    assert unguided.code == 2 and "target_candidates: a segmenter must see which crops are alike" in unguided.err
+    pairs = ("--pseudo", trail.pseudo / "samples.csv", "--guide", trail.first)
+    paired = call("translate", "--config", "translate/oasis", *given, *pairs, "--out", tmp_path / "none")
+    assert paired.code == 2 and "oasis learns from no unpaired target images to choose from" in paired.err
+    rows = call(
+        "translate", "--config", "translate/minicity", *given, "--guide", trail.first, "--out", tmp_path / "none",
+        "--set", "target_rows=[0.25, 0.75]",
+    )  # fmt: skip
+    assert rows.code == 2 and "32 rows of 64 are fewer than a crop's 64; set augment.crop to 32" in rows.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_configs_are_laid_over_one_another(tmp_path: Path) -> None:
+    over = tmp_path / "over.yaml"
+    over.write_text("cityscapes_val: 1\ntiny: {gta5: 2, cityscapes_train: 0}\n")
+    must("minicity", "--config", "minicity/standard", "--config", over, "--tiny", "--out", tmp_path / "city")
+    kept = yaml.safe_load((tmp_path / "city" / "config.yaml").read_text())
+    assert (kept["gta5"], kept["cityscapes_train"]) == (2, 0)
+    alone = yaml.safe_load(find_yaml("configs", "minicity/standard").read_text())["tiny"]
+    assert kept["height"] == alone["height"]
+    assert len(list((tmp_path / "city" / "gta5" / "images").iterdir())) == 2
 
 
 def test_a_segmenter_takes_the_statistics_of_the_target(trail: Trail, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -129,6 +130,29 @@ def test_augmentation_follows_from_the_position_too() -> None:
     whole = made(augmented(0), None)
     assert equal(made(augmented(0), None, 6), whole[3:])
     assert not equal(made(augmented(1), None), whole)
+
+
+def test_several_draws_of_a_position_follow_one_another() -> None:
+    chosen, several = domain(5), dataclasses.replace(domain(7, number=1), draws=3)
+    whole = made(chosen, several)
+    assert len(whole) == 6
+    one_by_one = made(None, domain(7, number=1), total=36, batch=6)
+    for batch, drawn in zip(whole, one_by_one, strict=True):
+        assert batch.source_images_BCHW is not None and len(batch.source_images_BCHW) == 2
+        assert equal(
+            [Batch(target_images_BCHW=batch.target_images_BCHW, target_labels_BHW=batch.target_labels_BHW)], [drawn]
+        )
+    assert equal(made(chosen, several, 6), whole[3:])
+
+
+def test_rows_that_are_not_to_be_seen_are_cut_off_first() -> None:
+    whole = made(domain(5), None)
+    cut = made(dataclasses.replace(domain(5), rows=(0.25, 0.75)), None)
+    for one, other in zip(whole, cut, strict=True):
+        assert one.source_images_BCHW is not None and one.source_labels_BHW is not None
+        assert other.source_images_BCHW is not None and other.source_labels_BHW is not None
+        assert torch.equal(other.source_images_BCHW, one.source_images_BCHW[:, :, 1:3])
+        assert torch.equal(other.source_labels_BHW, one.source_labels_BHW[:, 1:3])
 
 
 def test_a_total_that_the_batch_does_not_divide_is_rounded_up() -> None:

@@ -83,3 +83,10 @@ def test_levels_are_the_features_before_each_halving_and_the_last() -> None:
     levels = encoder.levels(images)
     assert [tuple(level.shape) for level in levels] == [(2, 4, 16, 24), (2, 8, 8, 12), (2, 16, 4, 6)]
     assert torch.equal(levels[-1], encoder(images))
+
+
+def test_a_generator_that_retouches_begins_near_its_image() -> None:
+    images = torch.rand(2, 3, 16, 24) * 2 - 1
+    with torch.no_grad():
+        near, far = ((ResnetGenerator(4, 1, residual=how)(images) - images).abs().mean() for how in (True, False))
+    assert near < 0.3 * far

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from uda.core.errors import ConfigError
+from uda.nets.blocks import Lens
 from uda.nets.patch_discriminator import MultiScaleDiscriminator, fine_details
 from uda.nets.translation import ContentEncoder, Decoder, SpadeMaps, StyleEncoder, StyleModulations
 
@@ -75,6 +77,33 @@ def test_a_decoder_with_skips_uses_them_all() -> None:
     decoder(torch.rand(1, 8, 4, 4), skips=skips).square().sum().backward()
     assert all(skip.grad is not None and skip.grad.any() for skip in skips)
     assert count(decoder) - count(Decoder(2, 1)) == (4 * 4 + 4) + (2 * 2 + 2)
+
+
+def test_a_decoder_that_retouches_adds_to_its_image() -> None:
+    decoder, content = Decoder(2, 1, residual=True), torch.rand(1, 8, 4, 4)
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    changed = decoder(content, image=image)
+    painted = Decoder(2, 1)
+    painted.load_state_dict(decoder.state_dict(), strict=False)
+    whole = painted(content).atanh()
+    torch.testing.assert_close(changed, torch.tanh(0.1 * whole + image.clamp(-0.98, 0.98).atanh()), rtol=0, atol=1e-5)
+    changed.square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in (decoder.retouch.strength, decoder.last[-1].weight))
+    assert decoder.retouch.lens.change.grad.any() and decoder.retouch.lens.shift.grad.any()
+    with torch.no_grad():
+        decoder.retouch.strength.zero_()
+        torch.testing.assert_close(decoder(content, image=image), image.clamp(-0.98, 0.98), rtol=0, atol=1e-5)
+
+
+def test_a_lens_starts_clear_and_can_become_any_small_filter() -> None:
+    lens, images = Lens(3, pace=5.0), torch.rand(2, 3, 6, 8) * 2 - 1
+    assert torch.equal(lens(images), images)
+    with torch.no_grad():  # a box blur of each colour by itself, a tenth brighter
+        lens.change[range(3), range(3)] = 1 / 9 / 5
+        lens.change[range(3), range(3), 1, 1] -= 1 / 5
+        lens.shift += 0.1 / 5
+    blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1) + 0.1
+    torch.testing.assert_close(lens(images), blurred, rtol=0, atol=1e-5)
 
 
 def test_noise_starts_at_nothing_and_is_left_out_on_request() -> None:

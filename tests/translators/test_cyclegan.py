@@ -194,6 +194,7 @@ def test_semantic_losses_reach_the_generators_and_never_the_guide() -> None:
 SHORT: dict[str, Any] = {
     "generator_norm": False,
     "skips": True,
+    "residual": True,
     "discriminator": "scales",
     "discriminator_scales": 2,
     "discriminator_details": 8.0,

@@ -49,7 +49,7 @@ def test_terms_are_the_papers_formulas() -> None:
         assert torch.allclose(terms[name], value, rtol=1e-4), name
 
 
-SHORT: dict[str, Any] = {"skips": True, "discriminator_details": 8.0}
+SHORT: dict[str, Any] = {"skips": True, "residual": True, "discriminator_details": 8.0}
 """What short fits switch on."""
 
 

@@ -200,7 +200,7 @@ def test_every_convolution_is_spectrally_normalised() -> None:
         assert any(_normalised(network)) != name.startswith("discriminator"), name
 
 
-SHORT = {"encoder_norm": False, "skips": True, "noise": True, "discriminator_details": 8.0}
+SHORT = {"encoder_norm": False, "skips": True, "noise": True, "residual": True, "discriminator_details": 8.0}
 """What short fits switch on."""
 
 
@@ -229,9 +229,22 @@ def test_the_parts_for_short_fits_are_trained() -> None:
     sum(translator.losses("generator", batch, context()).values()).backward()
     for domain in ("source", "target"):
         network = translator.networks[f"generator_{domain}"]
-        parts = [p for name, p in network.named_parameters() if name.startswith(("noise", "merge"))]
-        assert len(parts) == 7
+        parts = [p for name, p in network.named_parameters() if name.startswith(("noise", "merge", "retouch"))]
+        assert len(parts) == 10
         assert all(p.grad is not None and p.grad.any() for p in parts)
+
+
+def test_a_translator_that_retouches_begins_near_its_images() -> None:
+    batch = make_batch()
+
+    def distance(residual: bool) -> float:
+        translator = make(_Counting(), residual=residual)
+        with torch.no_grad():
+            made = translator.translate(batch, generator=torch.Generator()).images_BCHW
+        assert batch.source_images_BCHW is not None
+        return float((made - batch.source_images_BCHW).abs().mean())
+
+    assert distance(residual=True) < 0.3 * distance(residual=False)
 
 
 def test_averaged_weights_render_and_lag_behind() -> None:

@@ -68,27 +68,41 @@ class ByTurns:
 
 @dataclass
 class Domain:
-    """One side of the stream: its images, their order and their augmentation."""
+    """One side of the stream: its images, their order and their augmentation.
+
+    Attributes:
+        data: the images.
+        order: which image comes when.
+        augment: geometry.
+        seed: of the stream.
+        number: parts the randomness of two domains under one seed.
+        draws: images of a position of the stream.
+        rows: first and last part of an image's height that is seen.
+    """
 
     data: SegmentationDataset
     order: Order | ByTurns
     augment: AugmentConfig
     seed: int
     number: int
+    draws: int = 1
+    rows: tuple[float, float] = (0.0, 1.0)
 
     def item(self, position: int) -> tuple[Tensor, Tensor]:
         """Augmented image (CHW, uint8) and label (HW, uint8) of a position."""
         sample = self.data[self.order[position]]
+        height = len(sample["label"])
+        seen = slice(round(self.rows[0] * height), round(self.rows[1] * height))
         rng = np.random.default_rng([self.seed, self.number, 2, position])
         image, label = augment_geometry(
-            sample["image"].permute(1, 2, 0).numpy(), sample["label"].numpy(), self.augment, rng
+            sample["image"][:, seen].permute(1, 2, 0).numpy(), sample["label"][seen].numpy(), self.augment, rng
         )
         image_HWC = np.ascontiguousarray(image)
         return torch.from_numpy(image_HWC).permute(2, 0, 1), torch.from_numpy(np.ascontiguousarray(label))
 
 
 class _Positions(Dataset[Item]):
-    """Both domains by position in the stream."""
+    """Both domains by position in the stream, all draws of a position stacked."""
 
     def __init__(self, domains: dict[str, Domain], length: int) -> None:
         self._domains, self._length = domains, length
@@ -99,10 +113,10 @@ class _Positions(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         item: Item = {}
         for name, domain in self._domains.items():
-            image, label = domain.item(position)
-            item[f"{name}_images"] = image
+            drawn = [domain.item(position * domain.draws + draw) for draw in range(domain.draws)]
+            item[f"{name}_images"] = torch.stack([image for image, _ in drawn])
             if domain.data.labelled:
-                item[f"{name}_labels"] = label
+                item[f"{name}_labels"] = torch.stack([label for _, label in drawn])
         return item
 
 
@@ -160,7 +174,7 @@ def batches(
             pin_memory=runtime.device.type == "cuda",
         )
         for item in loader:
-            yield to_batch(item)
+            yield to_batch({name: stacked.flatten(0, 1) for name, stacked in item.items()})
 
     return start
 

@@ -133,3 +133,45 @@ class AbstractContentEncoder(nn.Module):
 def merges(width: int, skips: bool) -> nn.ModuleList:
     """1x1 convolutions by which a decoder takes an encoder's levels of half and of full size; none without skips."""
     return nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])
+
+
+class Lens(nn.Module):
+    """One filter of all three colours that starts as the identity: what a camera does to a whole image, blur and cast.
+
+    Args:
+        kernel: its size, odd.
+        pace: how much faster than other weights it moves under Adam, whose steps have the length of the rate: from the
+            identity to a blur it has further to go.
+    """
+
+    def __init__(self, kernel: int, pace: float = 5.0) -> None:
+        super().__init__()
+        self.pace = pace
+        self.change, self.shift = nn.Parameter(torch.zeros(3, 3, kernel, kernel)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Images -> images of the same size, not clamped; float32."""
+        half = self.change.shape[-1] // 2
+        with torch.autocast(images_BCHW.device.type, enabled=False):
+            images = images_BCHW.float()
+            changed = F.conv2d(F.pad(images, [half] * 4, mode="reflect"), self.change, self.shift)
+            return images + self.pace * changed
+
+
+class Retouch(nn.Module):
+    """The end of a generator that changes its input: a lens before it, and what was painted added before the tanh.
+
+    What is painted counts a tenth in the beginning, so that a fit starts near the image. Edges stay where they are.
+    """
+
+    white = 0.98
+    """The brightest to start from: the inverse tanh of 1 is infinite, of nearly 1 too large to be changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lens, self.strength = Lens(5), nn.Parameter(torch.full((3, 1, 1), 0.1))
+
+    def forward(self, painted_BCHW: Tensor, images_BCHW: Tensor) -> Tensor:
+        """What a decoder painted (any range) over images in [-1, 1] -> images in [-1, 1], float32."""
+        seen = self.lens(images_BCHW).clamp(-self.white, self.white)
+        return torch.tanh(self.strength * painted_BCHW.float() + torch.atanh(seen))

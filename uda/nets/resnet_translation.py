@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.blocks import AbstractContentEncoder, convolution, doubled, instance_norm, merges
+from uda.nets.blocks import AbstractContentEncoder, Retouch, convolution, doubled, instance_norm, merges
 
 Upsampling = Literal["transposed", "nearest"]
 
@@ -82,6 +82,7 @@ class ResnetGenerator(nn.Module):
         upsampling: see `ResnetDecoder`.
         norm: instance norm outside the residual blocks.
         skips: of features, from the encoder to the decoder.
+        residual: retouch the image instead of painting a whole one.
     """
 
     def __init__(
@@ -92,15 +93,19 @@ class ResnetGenerator(nn.Module):
         *,
         norm: bool = True,
         skips: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__()
+        self.retouch = Retouch() if residual else None
         self.encoder = ResnetEncoder(3, width, blocks, norm=norm)
         self.decoder = ResnetDecoder(3, width, upsampling, norm=norm, skips=skips)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Images in [-1, 1], sides divisible by 4 -> images in [-1, 1] of the same size, float32."""
         *skips, features = self.encoder.levels(images_BCHW)
-        return torch.tanh(self.decoder(features, skips).float())
+        painted = self.decoder(features, skips).float()
+        made: Tensor = torch.tanh(painted) if self.retouch is None else self.retouch(painted, images_BCHW)
+        return made
 
 
 def _up(channels: int, upsampling: Upsampling) -> nn.Module:

@@ -14,7 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.blocks import AbstractContentEncoder, LayerNorm, Modulation, ResidualBlock, convolution, doubled, merges
+from uda.nets.blocks import (
+    AbstractContentEncoder,
+    LayerNorm,
+    Modulation,
+    ResidualBlock,
+    Retouch,
+    convolution,
+    doubled,
+    merges,
+)
 
 CONTENT_STRIDE = 4
 """Image pixels for each content pixel."""
@@ -50,10 +59,14 @@ class Decoder(nn.Module):
         noise: learn how much noise each channel gets after the blocks and after each doubling, starting from none, so
             that flat areas can get a texture (StyleGAN, Karras et al. 2019).
         skips: take the encoder's features before each halving too, so that details need not pass the content.
+        residual: retouch the encoder's image instead of painting a whole one.
     """
 
-    def __init__(self, width: int, blocks: int, *, noise: bool = False, skips: bool = False) -> None:
+    def __init__(
+        self, width: int, blocks: int, *, noise: bool = False, skips: bool = False, residual: bool = False
+    ) -> None:
         super().__init__()
+        self.retouch = Retouch() if residual else None
         self.merge = merges(width, skips)
         widths = (4 * width, 2 * width, width) if noise else ()
         self.noise = nn.ParameterList([nn.Parameter(torch.zeros(channels, 1, 1)) for channels in widths])
@@ -68,6 +81,7 @@ class Decoder(nn.Module):
         modulations: Sequence[Modulation] | None = None,
         *,
         skips: Sequence[Tensor] = (),
+        image: Tensor | None = None,
         draw: Draw | None = None,
     ) -> Tensor:
         """Content -> images in [-1, 1], float32 (a guide's frame may need the precision), four times as large.
@@ -76,6 +90,7 @@ class Decoder(nn.Module):
             content_BCHW: from an encoder of the same width.
             modulations: two for each residual block; None for plain instance norm.
             skips: the encoder's other levels, full size first, for a decoder that takes them.
+            image: what the encoder was given, for a decoder that retouches it.
             draw: where noise comes from, for a decoder that takes it; None goes without.
         """
         features = content_BCHW
@@ -87,7 +102,12 @@ class Decoder(nn.Module):
             if len(self.merge):
                 features = features + self.merge[level - 1](skips[-level])
             features = self._noisy(features, level, draw)
-        return torch.tanh(self.last(features).float())
+        painted = self.last(features).float()
+        if self.retouch is None:
+            return torch.tanh(painted)
+        assert image is not None
+        retouched: Tensor = self.retouch(painted, image)
+        return retouched
 
     def _noisy(self, features: Tensor, level: int, draw: Draw | None) -> Tensor:
         """Features with noise, the same in all channels but for its strength."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
-from uda.core.errors import ConfigError, DataError
+from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig
@@ -23,12 +21,13 @@ from uda.data.rare_classes import class_counts, rare_class_probabilities
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.data.supervision import split_pairs
-from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process, wait_for_processes
+from uda.stages._translate_checks import TARGET_WAYS, check_translate, unguided
+from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
 from uda.translators.base import Direction, Setting
 
 if TYPE_CHECKING:
     from uda.data import dataset
-    from uda.engine import inference, loop, runtime, stream
+    from uda.engine import inference, loop, matching, runtime, stream
     from uda.nets import segmenter as segmenter_nets
     from uda.segmenters import _store as store
     from uda.stages import _render as rendering
@@ -37,6 +36,7 @@ else:
     dataset = lazy_import("uda.data.dataset")
     inference = lazy_import("uda.engine.inference")
     loop = lazy_import("uda.engine.loop")
+    matching = lazy_import("uda.engine.matching")
     rendering = lazy_import("uda.stages._render")
     runtime = lazy_import("uda.engine.runtime")
     segmenter_nets = lazy_import("uda.nets.segmenter")
@@ -47,11 +47,9 @@ else:
 
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
-_TARGET_WAYS: dict[Direction, tuple[str, str]] = {
-    "target_to_source": ("render_target", "renders one way only"),
-    "target_to_target": ("recreate_target", "has no discriminator that segments, to make target images anew"),
-}
-"""Ways to render the target set: the setting that asks for it, and what a translator is told that cannot."""
+
+
+Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class TranslateConfig(StageConfig):
@@ -90,6 +88,12 @@ class TranslateConfig(StageConfig):
     rare_classes: float = Field(default=0.0, ge=0, le=1)
     """First part of the fit in which pairs are drawn in proportion to their shares of the classes
     (`uda.data.rare_classes`; semi-paired paper: 0.5); then all alike."""
+    target_candidates: int = Field(default=1, ge=1)
+    """Target crops drawn for each source crop of the fit; the one whose classes, as the guide sees them, lie most like
+    the source's labels is kept (matched crops, Richter et al. 2021). 1 takes what comes."""
+    target_rows: tuple[Part, Part] = (0.0, 1.0)
+    """First and last part of the target images' height that the fit sees, so that what hangs in front of the camera,
+    a bonnet say, is not painted into every image; `augment.crop` must fit in."""
     guide_statistics: int = Field(default=0, ge=0)
     """Images of each domain from which the guide's BatchNorm statistics are estimated anew (AdaBN, Li et al. 2016), so
     that source images are judged by the source's statistics and target images and translations by the target's; 0
@@ -98,7 +102,7 @@ class TranslateConfig(StageConfig):
     @property
     def target_directions(self) -> tuple[Direction, ...]:
         """Which ways the target set is rendered."""
-        return tuple(way for way, (setting, _) in _TARGET_WAYS.items() if getattr(self, setting))
+        return tuple(way for way, (setting, _) in TARGET_WAYS.items() if getattr(self, setting))
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -138,7 +142,7 @@ def _setting(
 ) -> Setting:
     """The classes, and the guide with the statistics of each domain where they are asked for."""
     config: TranslateConfig = job.config
-    bare = _unguided(space)
+    bare = unguided(space)
     if (directory := job.inputs.get("guide")) is None:
         return bare
     network = store.load_segmenter(directory, expected_classes=list(space.names)).network
@@ -153,10 +157,6 @@ def _setting(
         inference.estimate_statistics(own, data, rt, batch=config.render_batch, images=config.guide_statistics)
         guides.append(segmenter_nets.as_guide(own))
     return replace(bare, guide=guides[0], target_guide=guides[1])
-
-
-def _unguided(space: LabelSpace) -> Setting:
-    return Setting(space.num_classes, class_names=space.names)
 
 
 def _fit_once(
@@ -209,6 +209,7 @@ def _fit(
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
     if maps is None:
         target = _domain(config, space, target_samples, number=1, with_labels=False)
+        target = replace(target, draws=config.target_candidates, rows=config.target_rows)
     else:
         few = task.translator.needs == "few_pairs"
         if few and config.fit.batch % (2 * rt.processes):
@@ -217,6 +218,8 @@ def _fit(
         target = _labelled(config, space, read_samples(maps, check_files=True), target_samples if few else None)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
+    if config.target_candidates > 1 and (guide := task.setting.guide_of("target")) is not None:
+        batches = matching.most_alike(batches, guide, rt)
     metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
     task.translator.finalize(batches(0))
     return metrics
@@ -279,59 +282,6 @@ def _labelled(
     return stream.Domain(data, order, config.augment, config.seed, 1)
 
 
-def _check_maps(inputs: Mapping[str, Path]) -> None:
-    """Refuse pairs and pseudo-labels that are none."""
-    maps = inputs.get("pairs") or inputs.get("pseudo")
-    if maps is not None and maps.is_file() and all(sample.label is None for sample in read_samples(maps)):
-        raise DataError("has no label", maps, "write labels with `uda pseudo-label`")
-
-
-def _check(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
-    method = registry.load("translators", config.translator.name)
-    sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
-    for key, size in sizes.items():
-        check_divisible(
-            key, size or config.size, method.multiple_of(config.translator), f"translator {config.translator.name}"
-        )
-    for way in config.target_directions:
-        if way not in method.directions:
-            key, why = _TARGET_WAYS[way]
-            raise ConfigError(f"{config.translator.name} {why}", key, "set it to false")
-    method.check_classes(config.translator, _unguided(load_space(config.label_space)))
-    if method.requires_guide(config.translator) and "guide" not in inputs:
-        mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
-        raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
-    if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
-        raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
-    if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
-        key = "supervision" if config.supervision < 1 else "rare_classes"
-        raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
-    if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
-        why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
-        raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
-    _check_maps(inputs)
-    for name in {"init", "translator"} & set(inputs):
-        if inputs[name].exists():  # in a pipeline it may be made later
-            _check_fitted(config, inputs[name])
-    if "translator" in inputs:
-        return
-    if method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
-        raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
-    if method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
-        mend = "give --pairs CSV (image, label) or --pseudo CSV"
-        raise ConfigError(f"{config.translator.name} needs pairs of target images and labels", "translate", mend)
-
-
-def _check_fitted(config: TranslateConfig, directory: Path) -> None:
-    file = directory / "model.json"
-    if not file.is_file():
-        raise DataError("holds no translator (model.json)", directory, "give the directory of a finished translate")
-    name = json.loads(file.read_text()).get("translator", {}).get("name")
-    if name != config.translator.name:
-        mend = f"set translator.name={name}"
-        raise ConfigError(f"holds a fitted '{name}', the settings name '{config.translator.name}'", directory, mend)
-
-
 STAGE = Stage(
     name="translate",
     version=1,
@@ -339,5 +289,5 @@ STAGE = Stage(
     run=_run,
     required=("source", "target"),
     optional=("guide", "translator", "init", "pairs", "pseudo"),
-    check=_check,
+    check=check_translate,
 )

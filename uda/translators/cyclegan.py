@@ -70,6 +70,8 @@ class CycleganConfig(TranslatorConfigBase):
     do better without."""
     skips: bool = False
     """Generators hand features from before each halving on to after each doubling (not from the paper)."""
+    residual: bool = False
+    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
     discriminator: Literal["patch", "scales"] = "patch"
     """Patches of one size, with instance norm (paper), or MUNIT's several scales without a norm, which see colours."""
     discriminator_scales: int = Field(default=3, ge=1)
@@ -133,7 +135,12 @@ class Cyclegan(AbstractTranslatorWithHistory):
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
-                config.width, config.blocks, config.upsampling, norm=config.generator_norm, skips=config.skips
+                config.width,
+                config.blocks,
+                config.upsampling,
+                norm=config.generator_norm,
+                skips=config.skips,
+                residual=config.residual,
             )
             networks[f"discriminator_{domain}"] = _discriminator(config)
         self.networks: Mapping[str, nn.Module] = {

@@ -89,6 +89,8 @@ class MunitConfig(TranslatorConfigBase):
     skips: bool = False
     """Decoders see the content encoder's features at full and half size too, for fits that are too short to pass all
     details through the content (not from the paper)."""
+    residual: bool = False
+    """Decoders retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
     weights: MunitWeights = MunitWeights()
     """Weights of the loss terms."""
     optimizers: Mapping[str, OptimizerConfig] = {
@@ -152,7 +154,7 @@ class Munit(AbstractTranslator):
             size = (len(images), self.config.style_length)
             styles = _random.draw(size, generator, images.device)
         levels = content_levels(self.networks[f"content_{domain}"], images)
-        return Translation(self._decode(there, levels, styles), domain_labels(batch, domain))
+        return Translation(self._decode(there, images, levels, styles), domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
@@ -160,13 +162,13 @@ class Munit(AbstractTranslator):
         levels = content_levels(self.networks[f"content_{domain}"], images)
         style = self.networks[f"style_{domain}"](images)
         drawn = self._draw(images)
-        fake = self._decode(there, levels, drawn)
+        fake = self._decode(there, images, levels, drawn)
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
             terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
         if weights.reconstruction:
-            terms["reconstruction"] = consistency.l1(self._decode(domain, levels, style), images)
+            terms["reconstruction"] = consistency.l1(self._decode(domain, images, levels, style), images)
         if weights.style_reconstruction:
             terms["style_reconstruction"] = consistency.l1(self.networks[f"style_{there}"](fake), drawn)
         if weights.content_reconstruction or weights.image_cycle:
@@ -174,21 +176,22 @@ class Munit(AbstractTranslator):
         if weights.content_reconstruction:
             terms["content_reconstruction"] = consistency.l1(back[-1], levels[-1])
         if weights.image_cycle:
-            terms["image_cycle"] = consistency.l1(self._decode(domain, back, style), images)
+            terms["image_cycle"] = consistency.l1(self._decode(domain, fake, back, style), images)
         return terms
 
     def _draw(self, images: Tensor) -> Tensor:
         """Styles of the prior by the training run's own randomness."""
         return _random.draw((len(images), self.config.style_length), None, images.device)
 
-    def _decode(self, domain: str, levels: list[Tensor], styles: Tensor) -> Tensor:
-        modulations = self.networks[f"mlp_{domain}"](styles)
-        decoded: Tensor = self.networks[f"decoder_{domain}"](levels[-1], modulations, skips=levels[:-1])
+    def _decode(self, domain: str, images: Tensor, levels: list[Tensor], styles: Tensor) -> Tensor:
+        """Images, by their levels, in a style of `domain`."""
+        modulations, decoder = self.networks[f"mlp_{domain}"](styles), self.networks[f"decoder_{domain}"]
+        decoded: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], image=images)
         return decoded
 
     def _fake(self, domain: str, images: Tensor) -> Tensor:
         levels = content_levels(self.networks[f"content_{domain}"], images)
-        return self._decode(OTHER[domain], levels, self._draw(images))
+        return self._decode(OTHER[domain], images, levels, self._draw(images))
 
 
 def _networks(config: MunitConfig) -> dict[str, nn.Module]:
@@ -197,7 +200,7 @@ def _networks(config: MunitConfig) -> dict[str, nn.Module]:
     made: dict[str, nn.Module] = {
         "content": translation.ContentEncoder(config.width, blocks),
         "style": translation.StyleEncoder(config.width, length, config.style_downsamplings),
-        "decoder": translation.Decoder(config.width, blocks, skips=config.skips),
+        "decoder": translation.Decoder(config.width, blocks, skips=config.skips, residual=config.residual),
         "mlp": translation.StyleModulations(length, config.mlp_hidden, 4 * config.width, norms),
         "discriminator": patch_discriminator.MultiScaleDiscriminator(
             config.discriminator_width,

@@ -101,6 +101,8 @@ class SaitConfig(TranslatorConfigBase):
     skips: bool = False
     """Generators see the encoder's features at full and half size too: details need not be learnt to pass the content,
     for which short fits have no time (not from the paper)."""
+    residual: bool = False
+    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
     noise: bool = False
     """Translations get noise inside the generators, for textures that their input lacks (not from the paper)."""
     discriminator_details: float = Field(default=0.0, ge=0)
@@ -233,10 +235,10 @@ class Sait(AbstractTranslator):
         own = self._modulations(domain, logits)
 
         levels = content_levels(self.networks[f"encoder_{domain}"], images)
-        fake = _decode(generate_there, levels, self._modulations(there, logits), _drawing())
+        fake = _decode(generate_there, images, levels, self._modulations(there, logits), _drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.reconstruction:
-            terms["reconstruction"] = consistency.l1(_decode(generate, levels, own), images)
+            terms["reconstruction"] = consistency.l1(_decode(generate, images, levels, own), images)
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
             terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
@@ -248,7 +250,7 @@ class Sait(AbstractTranslator):
             back = content_levels(self.networks[f"encoder_{there}"], fake)
         if weights.image_cycle:
             way_back = self._modulations(domain, fake_logits) if guided_back else own
-            terms["image_cycle"] = consistency.l1(_decode(generate, back, way_back), images)
+            terms["image_cycle"] = consistency.l1(_decode(generate, fake, back, way_back), images)
         if weights.latent_cycle:
             terms["latent_cycle"] = consistency.l1(back[-1], levels[-1])
         if weights.symmetric_ce and logits is not None and fake_logits is not None:
@@ -290,15 +292,19 @@ class Sait(AbstractTranslator):
         there, prefix = OTHER[domain], AVERAGED if averaged and self.config.ema is not None else ""
         levels = content_levels(self.networks[f"{prefix}encoder_{domain}"], images)
         decoder, modulations = self.networks[f"{prefix}generator_{there}"], self._modulations(there, logits, prefix)
-        return _decode(decoder, levels, modulations, _drawing(generator))
+        return _decode(decoder, images, levels, modulations, _drawing(generator))
 
 
 def _decode(
-    decoder: nn.Module, levels: list[Tensor], modulations: list[Modulation] | None, draw: Draw | None = None
+    decoder: nn.Module,
+    images: Tensor,
+    levels: list[Tensor],
+    modulations: list[Modulation] | None,
+    draw: Draw | None = None,
 ) -> Tensor:
-    """An encoder's levels as an image; without `draw` no noise comes in, as what it should look like is known."""
-    image: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], draw=draw)
-    return image
+    """Images' levels as images; without `draw` no noise comes in, as what they should look like is known."""
+    made: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], image=images, draw=draw)
+    return made
 
 
 def _drawing(generator: torch.Generator | None = None) -> Draw:
@@ -307,10 +313,10 @@ def _drawing(generator: torch.Generator | None = None) -> Draw:
 
 def _networks(config: SaitConfig, setting: Setting) -> dict[str, nn.Module]:
     """The networks of one domain, initialised, with spectral norm on their convolutions."""
-    blocks, noise, skips = config.generator_blocks, config.noise, config.skips
+    blocks, noise, skips, residual = config.generator_blocks, config.noise, config.skips, config.residual
     made: dict[str, nn.Module] = {
         "encoder": translation.ContentEncoder(config.width, config.encoder_blocks, norm=config.encoder_norm),
-        "generator": translation.Decoder(config.width, blocks, noise=noise, skips=skips),
+        "generator": translation.Decoder(config.width, blocks, noise=noise, skips=skips, residual=residual),
     }
     if config.guidance:
         channels, norms = 4 * config.width, 2 * config.generator_blocks

@@ -42,11 +42,13 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import cross_entropy, gan, semgan
-    from uda.nets import patchgan, resnet_translation
+    from uda.nets import blocks, patchgan, resnet_translation
 else:
     torch = lazy_import("torch")
     cross_entropy, gan, semgan = (lazy_import(f"uda.losses.{name}") for name in ("cross_entropy", "gan", "semgan"))
-    patchgan, resnet_translation = lazy_import("uda.nets.patchgan"), lazy_import("uda.nets.resnet_translation")
+    blocks, patchgan, resnet_translation = (
+        lazy_import(f"uda.nets.{name}") for name in ("blocks", "patchgan", "resnet_translation")
+    )
 
 _UNSTATED = 10.0
 """Weight of a mode's own loss (not from the paper: as much as the reconstruction's)."""
@@ -106,6 +108,8 @@ class SemganConfig(TranslatorConfigBase):
     fits do better without."""
     skips: bool = False
     """Generators hand features from before each halving on to after each doubling (not from the paper)."""
+    residual: bool = False
+    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
     discriminator_norm: Literal["instance", "none"] = "instance"
     """What follows the discriminators' middle convolutions (CycleGAN); without it they see how bright patches are."""
     discriminator_width: int = Field(default=64, ge=1)
@@ -182,6 +186,8 @@ class Semgan(AbstractTranslatorWithHistory):
                 f"map_decoder_{domain}": decoder(setting.num_classes),
                 f"discriminator_{domain}": judge(config.discriminator_norm),
             }
+            if config.residual:
+                networks[f"retouch_{domain}"] = blocks.Retouch()
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
@@ -268,7 +274,8 @@ class Semgan(AbstractTranslatorWithHistory):
         encoder = self.networks[f"encoder_{there}"]
         assert isinstance(encoder, resnet_translation.ResnetEncoder)
         *skips, features = encoder.levels(torch.cat([images, 2 * maps_BNHW - 1], dim=1))
-        made = torch.tanh(self.networks[f"image_decoder_{there}"](features, skips).float())
+        painted = self.networks[f"image_decoder_{there}"](features, skips).float()
+        made = self.networks[f"retouch_{there}"](painted, images) if self.config.residual else torch.tanh(painted)
         return made, self.networks[f"map_decoder_{there}"](features, skips).float()
 
     def _shown(self, logits_BNHW: Tensor) -> Tensor:

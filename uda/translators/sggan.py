@@ -68,6 +68,8 @@ class SgganConfig(TranslatorConfigBase):
     short fits do better without."""
     skips: bool = False
     """Generators hand features from before each halving on to after each doubling (not from the paper)."""
+    residual: bool = False
+    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
     discriminator_norm: Literal["instance", "none"] = "instance"
     """What follows the discriminators' middle convolutions (authors' code); without it they see brightness."""
     discriminator_width: int = Field(default=64, ge=1)
@@ -106,7 +108,12 @@ class Sggan(AbstractTranslatorWithHistory):
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
-                config.width, config.blocks, config.upsampling, norm=config.generator_norm, skips=config.skips
+                config.width,
+                config.blocks,
+                config.upsampling,
+                norm=config.generator_norm,
+                skips=config.skips,
+                residual=config.residual,
             )
             networks[f"discriminator_{domain}"] = semantic_discriminator.SemanticDiscriminator(
                 setting.num_classes, config.discriminator_width, config.discriminator_layers, config.discriminator_norm

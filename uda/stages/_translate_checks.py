@@ -1,0 +1,106 @@
+"""What `uda translate` refuses before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uda.core import registry
+from uda.core.errors import ConfigError, DataError
+from uda.data.label_space import LabelSpace, load_space
+from uda.data.samples import read_samples
+from uda.stages.base import check_divisible
+from uda.translators.base import Direction, Setting
+
+if TYPE_CHECKING:
+    from uda.stages.translate import TranslateConfig
+
+TARGET_WAYS: dict[Direction, tuple[str, str]] = {
+    "target_to_source": ("render_target", "renders one way only"),
+    "target_to_target": ("recreate_target", "has no discriminator that segments, to make target images anew"),
+}
+"""Ways to render the target set: the setting that asks for it, and what a translator is told that cannot."""
+
+
+def unguided(space: LabelSpace) -> Setting:
+    """What a translator without a guide is built for."""
+    return Setting(space.num_classes, class_names=space.names)
+
+
+def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
+    """Tell settings and inputs of `uda translate` that cannot work together.
+
+    Raises:
+        ConfigError: two settings, or a setting and the inputs, contradict one another; an input is missing.
+        DataError: an input holds no labels or no translator.
+    """
+    method = registry.load("translators", config.translator.name)
+    sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
+    for key, size in sizes.items():
+        check_divisible(
+            key, size or config.size, method.multiple_of(config.translator), f"translator {config.translator.name}"
+        )
+    for way in config.target_directions:
+        if way not in method.directions:
+            key, why = TARGET_WAYS[way]
+            raise ConfigError(f"{config.translator.name} {why}", key, "set it to false")
+    method.check_classes(config.translator, unguided(load_space(config.label_space)))
+    if method.requires_guide(config.translator) and "guide" not in inputs:
+        mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
+        raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
+    _check_target_crops(config, inputs, method.needs)
+    if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
+        raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
+    if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
+        key = "supervision" if config.supervision < 1 else "rare_classes"
+        raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
+    if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
+        why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
+        raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
+    _check_maps(inputs)
+    for name in {"init", "translator"} & set(inputs):
+        if inputs[name].exists():  # in a pipeline it may be made later
+            _check_fitted(config, inputs[name])
+    if "translator" in inputs:
+        return
+    if method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
+        raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
+    if method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
+        mend = "give --pairs CSV (image, label) or --pseudo CSV"
+        raise ConfigError(f"{config.translator.name} needs pairs of target images and labels", "translate", mend)
+
+
+def _check_maps(inputs: Mapping[str, Path]) -> None:
+    """Refuse pairs and pseudo-labels that are none."""
+    maps = inputs.get("pairs") or inputs.get("pseudo")
+    if maps is not None and maps.is_file() and all(sample.label is None for sample in read_samples(maps)):
+        raise DataError("has no label", maps, "write labels with `uda pseudo-label`")
+
+
+def _check_target_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str) -> None:
+    """Whether target crops can be chosen as the settings say."""
+    chosen = {"target_candidates": config.target_candidates > 1, "target_rows": config.target_rows != (0, 1)}
+    for key in (key for key, asked in chosen.items() if asked and needs != "unpaired"):
+        what = f"{config.translator.name} learns from no unpaired target images to choose from"
+        raise ConfigError(what, key, "leave it as it is by default")
+    if chosen["target_candidates"] and "guide" not in inputs:
+        mend = "give --guide SEGMENT_DIR, or set it to 1"
+        raise ConfigError("a segmenter must see which crops are alike", "target_candidates", mend)
+    first, last = config.target_rows
+    height = (config.augment.crop or config.size)[0]
+    seen = round(last * config.size[0]) - round(first * config.size[0])
+    if chosen["target_rows"] and seen < height:
+        mend = f"set augment.crop to {max(seen, 0)} rows or fewer, or let it see more"
+        raise ConfigError(f"{seen} rows of {config.size[0]} are fewer than a crop's {height}", "target_rows", mend)
+
+
+def _check_fitted(config: TranslateConfig, directory: Path) -> None:
+    file = directory / "model.json"
+    if not file.is_file():
+        raise DataError("holds no translator (model.json)", directory, "give the directory of a finished translate")
+    name = json.loads(file.read_text()).get("translator", {}).get("name")
+    if name != config.translator.name:
+        mend = f"set translator.name={name}"
+        raise ConfigError(f"holds a fitted '{name}', the settings name '{config.translator.name}'", directory, mend)
