@@ -144,7 +144,7 @@ def test_target_crops_can_be_chosen_by_what_they_show(trail: Trail, tmp_path: Pa
         "translate", "--config", "translate/minicity", *given, "--guide", trail.first, "--out", tmp_path / "none",
         "--set", "target_rows=[0.25, 0.75]",
     )  # fmt: skip
-    assert rows.code == 2 and "32 rows of 64 are fewer than a crop's 64; set augment.crop to 32" in rows.err
+    assert rows.code == 2 and "32 rows of 64 are fewer than a crop's 56; set augment.crop to 32" in rows.err
     assert not (tmp_path / "none").exists()
 
 

@@ -1,8 +1,8 @@
 """Target crops that look like the source crops beside them in a batch: discriminators then compare like with like.
 
 Where the domains differ in what they show, a discriminator of crops drawn at random tells them apart by that, and the
-generator learns to paint trees into the sky (Richter et al. 2021, section 3.3, "matched crops"; theirs match by VGG
-features, these by classes).
+generator paints in what the target shows more often (matched crops: Richter et al. 2021, "Enhancing Photorealism
+Enhancement"; theirs match by VGG features, these by classes).
 """
 
 from __future__ import annotations

@@ -81,17 +81,18 @@ def _check_maps(inputs: Mapping[str, Path]) -> None:
 
 def _check_target_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str) -> None:
     """Whether target crops can be chosen as the settings say."""
-    chosen = {"target_candidates": config.target_candidates > 1, "target_rows": config.target_rows != (0, 1)}
-    for key in (key for key, asked in chosen.items() if asked and needs != "unpaired"):
-        what = f"{config.translator.name} learns from no unpaired target images to choose from"
-        raise ConfigError(what, key, "leave it as it is by default")
-    if chosen["target_candidates"] and "guide" not in inputs:
-        mend = "give --guide SEGMENT_DIR, or set it to 1"
-        raise ConfigError("a segmenter must see which crops are alike", "target_candidates", mend)
+    if config.target_candidates > 1:
+        key = "target_candidates"
+        if needs != "unpaired":
+            what = f"{config.translator.name} learns from no unpaired target images to choose from"
+            raise ConfigError(what, key, "set it to 1")
+        if "guide" not in inputs:
+            mend = "give --guide SEGMENT_DIR, or set it to 1"
+            raise ConfigError("a segmenter must see which crops are alike", key, mend)
     first, last = config.target_rows
     height = (config.augment.crop or config.size)[0]
     seen = round(last * config.size[0]) - round(first * config.size[0])
-    if chosen["target_rows"] and seen < height:
+    if config.target_rows != (0, 1) and seen < height:
         mend = f"set augment.crop to {max(seen, 0)} rows or fewer, or let it see more"
         raise ConfigError(f"{seen} rows of {config.size[0]} are fewer than a crop's {height}", "target_rows", mend)
 

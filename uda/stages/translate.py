@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
@@ -98,6 +99,12 @@ class TranslateConfig(StageConfig):
     """Images of each domain from which the guide's BatchNorm statistics are estimated anew (AdaBN, Li et al. 2016), so
     that source images are judged by the source's statistics and target images and translations by the target's; 0
     keeps those that it came with."""
+
+    @property
+    def guided(self) -> bool:
+        """Whether it is fitted with a segmenter as guide, or not at all."""
+        method = registry.load("translators", self.translator.name)
+        return self.target_candidates > 1 or bool(method.requires_guide(self.translator))
 
     @property
     def target_directions(self) -> tuple[Direction, ...]:
@@ -209,13 +216,14 @@ def _fit(
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
     if maps is None:
         target = _domain(config, space, target_samples, number=1, with_labels=False)
-        target = replace(target, draws=config.target_candidates, rows=config.target_rows)
+        target = replace(target, draws=config.target_candidates)
     else:
         few = task.translator.needs == "few_pairs"
         if few and config.fit.batch % (2 * rt.processes):
             mend = f"use a multiple of {2 * rt.processes}"
             raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
         target = _labelled(config, space, read_samples(maps, check_files=True), target_samples if few else None)
+    target = replace(target, rows=config.target_rows)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
     if config.target_candidates > 1 and (guide := task.setting.guide_of("target")) is not None:
