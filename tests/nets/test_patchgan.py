@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from uda.core.errors import ConfigError
+from uda.nets.patch_discriminator import fine_details
 from uda.nets.patchgan import InstanceNorm, NormKind, PatchDiscriminator, initialise_gan, make_norm, receptive_field
 from uda.nets.unet_translation import UnetGenerator
 
@@ -104,3 +105,11 @@ def test_all_convolutions_start_with_deviation_002_and_no_bias() -> None:
             assert 0 < float((module.weight.detach() - 1).abs().max()) < 0.1
             assert not module.bias.any()
     assert kinds == {nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d}
+
+
+def test_fine_details_come_as_three_channels_more() -> None:
+    network, images = PatchDiscriminator(5, 4, 1, "none", details=8.0), torch.rand(2, 5, 16, 16)
+    first = network.body[0]
+    assert isinstance(first, nn.Conv2d) and first.in_channels == 8
+    seen = torch.cat([images, 8 * fine_details(images[:, :3])], dim=1)
+    assert torch.equal(network(images), network.body(seen))

@@ -427,7 +427,13 @@ def test_networks_at_full_width_are_cyclegans_with_a_second_decoder() -> None:
         assert counts[f"discriminator_{domain}"] == 2_764_737 + 16 * 19 * 64
 
 
-SHORT: dict[str, Any] = {"generator_norm": False, "skips": True, "residual": True, "discriminator_norm": "none"}
+SHORT: dict[str, Any] = {
+    "generator_norm": False,
+    "skips": True,
+    "residual": True,
+    "discriminator_norm": "none",
+    "discriminator_details": 8.0,
+}
 """What short fits switch on."""
 
 

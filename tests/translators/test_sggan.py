@@ -297,7 +297,13 @@ def test_rendering_needs_no_maps_and_each_way_has_its_generator() -> None:
         assert made.labels_BHW is None
 
 
-SHORT: dict[str, Any] = {"generator_norm": False, "skips": True, "residual": True, "discriminator_norm": "none"}
+SHORT: dict[str, Any] = {
+    "generator_norm": False,
+    "skips": True,
+    "residual": True,
+    "discriminator_norm": "none",
+    "discriminator_details": 8.0,
+}
 """What short fits switch on."""
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
 from uda.nets.blocks import instance_norm
 from uda.nets.init import initialise
+from uda.nets.patch_discriminator import fine_details
 
 NormKind = Literal["batch", "instance", "none"]
 
@@ -49,14 +51,17 @@ class PatchDiscriminator(nn.Module):
         layers: 4x4 convolutions of stride 2; two of stride 1 follow (3: 70x70 patches, 2.76 M parameters at width 64).
             0: three 1x1 convolutions that judge each pixel by itself.
         norm: which norm; a convolution before a batch norm has no bias.
+        details: where it is not 0, the image's fine details come as three channels more, so many times as strong: see
+            `patch_discriminator`.
     """
 
-    def __init__(self, in_channels: int, width: int, layers: int, norm: NormKind) -> None:
+    def __init__(self, in_channels: int, width: int, layers: int, norm: NormKind, details: float = 0.0) -> None:
         super().__init__()
+        self.details = details
         self.smallest = 3 * 2**layers if layers else 1
         kernel, border = (4, 1) if layers else (1, 0)
         widths = [width * min(2**level, 8) for level in range(max(layers, 1) + 1)]
-        first = nn.Conv2d(in_channels, width, kernel, 2 if layers else 1, border)
+        first = nn.Conv2d(in_channels + (3 if details else 0), width, kernel, 2 if layers else 1, border)
         body: list[nn.Module] = [first, nn.LeakyReLU(0.2)]
         for level, (before, after) in enumerate(pairwise(widths), 1):
             stride = 2 if level < layers else 1
@@ -68,7 +73,7 @@ class PatchDiscriminator(nn.Module):
         self.body = nn.Sequential(*body, nn.Conv2d(widths[-1], 1, kernel, 1, border))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images -> raw outputs (B, 1, h, w), one for each (overlapping) patch.
+        """Images, their three colours first -> raw outputs (B, 1, h, w), one for each (overlapping) patch.
 
         Raises:
             ConfigError: the images are smaller than one patch needs.
@@ -80,7 +85,10 @@ class PatchDiscriminator(nn.Module):
                 "discriminator",
                 f"train at {self.smallest} pixels a side or more, or choose a smaller patch",
             )
-        raw: Tensor = self.body(images_BCHW)
+        seen = images_BCHW
+        if self.details:
+            seen = torch.cat([seen, self.details * fine_details(seen[:, :3])], dim=1)
+        raw: Tensor = self.body(seen)
         return raw
 
 

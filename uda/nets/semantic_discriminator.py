@@ -20,12 +20,15 @@ class SemanticDiscriminator(nn.Module):
         width: channels after the first convolution.
         layers: 4x4 convolutions of stride 2, at least 1; two of stride 1 follow.
         norm: see `PatchDiscriminator`.
+        details: see `PatchDiscriminator`.
     """
 
-    def __init__(self, num_classes: int, width: int, layers: int, norm: NormKind = "instance") -> None:
+    def __init__(
+        self, num_classes: int, width: int, layers: int, norm: NormKind = "instance", details: float = 0.0
+    ) -> None:
         super().__init__()
         self.stride = 2**layers
-        self.patches = PatchDiscriminator(3, width, layers, norm)
+        self.patches = PatchDiscriminator(3, width, layers, norm, details)
         last = self.patches.body[-1]
         assert isinstance(last, nn.Conv2d)
         self.patches.body[-1] = nn.Conv2d(last.in_channels, num_classes, 4, 1, 1)
