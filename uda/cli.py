@@ -103,7 +103,7 @@ def _with(options: Common, assignments: list[str]) -> Common:
 @cli.command()
 @click.option("--source", type=EXISTING, required=True, help="Manifest of the labelled images.")
 @click.option("--target", type=EXISTING, required=True, help="Manifest of the unlabelled images.")
-@click.option("--guide", type=EXISTING, help="Directory of a segmenter that guides the translation.")
+@click.option("--guide", type=EXISTING, help="Directory of a segmenter that guides the translation, or chooses crops.")
 @click.option("--translator", type=EXISTING, help="Directory of a fitted translator: only render.")
 @click.option("--init", type=EXISTING, help="Directory of a fitted translator: go on from its weights.")
 @click.option("--pairs", type=EXISTING, help="Manifest of labelled target images (paired and semi-paired methods).")

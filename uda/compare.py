@@ -271,7 +271,8 @@ def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -
         inputs[recipe.maps] = "target/samples.csv" if recipe.maps == "pairs" else f"{step('pseudo', seed)}/samples.csv"
     settings = [f"seed={seed}"]
     if recipe.settings.size != wanted.size:
-        settings.append(f"size={list(wanted.size)}")
+        # The rows that one camera's own car hides are another one's street.
+        settings += [f"size={list(wanted.size)}", "rows=[0, 1]"]
     if recipe.settings.render_size not in (None, wanted.size):
         settings.append("render_size=null")
     if wanted.fit_images is not None and recipe.method.needs != "nothing":

@@ -164,7 +164,7 @@ def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
     shrink = max(1, round((size[0] * size[1] / _TRIAL_PIXELS) ** 0.5))
     small = (max(64, size[0] // shrink // 32 * 32), max(64, size[1] // shrink // 32 * 32))
     scale = size[0] * size[1] / (small[0] * small[1])
-    batches = trial.random_batches(small, classes, plan.batch, with_target)
+    batches = trial.as_fitted(trial.random_batches(small, classes, plan.batch, with_target), task, rt)
     if not plan.optimizers:  # nothing is learnt
         return Speed(0.0, trial.rendering_seconds(task, next(batches(0)), rt) * float(scale))
     took = 0.0

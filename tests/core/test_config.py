@@ -161,6 +161,15 @@ def test_a_tiny_overlay_does_not_bring_back_what_a_later_file_switched_off(tmp_p
     assert (outer.weights, outer.inner.width) == (Path("w.pth"), 2)
 
 
+def test_a_tiny_overlay_does_not_bring_back_the_method_that_a_later_file_replaced(tmp_path: Path) -> None:
+    tiny = "tiny: {translator: {name: sait, width: 4}, rate: 2}"
+    first = write(tmp_path / "first.yaml", "translator: {name: sait}\n" + tiny)
+    second = write(tmp_path / "second.yaml", "translator: {name: munit, width: 8}\n")
+    layers = Layers().add_files([first, second], tiny=True)
+    assert layers.data == {"translator": {"name": "munit", "width": 8}, "rate": 2}
+    assert Layers().add_files([second, first], tiny=True).data["translator"] == {"name": "sait", "width": 4}
+
+
 def test_a_tiny_overlay_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="tiny: must hold a mapping"):
         Layers().add_file(write(tmp_path / "a.yaml", "tiny: 3\n"), tiny=True)

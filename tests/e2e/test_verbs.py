@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from tests.e2e.conftest import Trail, call, must
 from uda.core.manifest import MANIFEST, read_manifest
 from uda.core.resources import find_yaml
 from uda.data.label_space import load_space
+from uda.engine.matching import agreement
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -130,22 +132,77 @@ def test_a_guide_takes_the_statistics_of_each_domain(trail: Trail, tmp_path: Pat
     )
 
 
-def test_target_crops_can_be_chosen_by_what_they_show(trail: Trail, tmp_path: Path) -> None:
+def test_target_crops_are_chosen_by_what_they_show(trail: Trail, tmp_path: Path) -> None:
     given = ("--tiny", "--source", trail.csv("source"), "--target", trail.csv("train"), "--set", "target_candidates=3")
-    must("translate", "--config", "translate/minicity", *given, "--guide", trail.first, "--out", tmp_path / "made")
-    chosen, came = (load_file(one / "translator.safetensors") for one in (tmp_path / "made", trail.translated))
-    assert any(not torch.equal(tensor, came[name]) for name, tensor in chosen.items())
-    unguided = call("translate", "--config", "translate/munit", *given, "--out", tmp_path / "none")
-    assert unguided.code == 2 and "target_candidates: a segmenter must see which crops are alike" in unguided.err
-    pairs = ("--pseudo", trail.pseudo / "samples.csv", "--guide", trail.first)
-    paired = call("translate", "--config", "translate/oasis", *given, *pairs, "--out", tmp_path / "none")
-    assert paired.code == 2 and "oasis learns from no unpaired target images to choose from" in paired.err
-    rows = call(
-        "translate", "--config", "translate/minicity", *given, "--guide", trail.first, "--out", tmp_path / "none",
-        "--set", "target_rows=[0.25, 0.75]",
-    )  # fmt: skip
-    assert rows.code == 2 and "32 rows of 64 are fewer than a crop's 56; set augment.crop to 32" in rows.err
+    fit = ("translate", "--config", "translate/munit", *given, "--guide", trail.first)
+    must(*fit, "--out", tmp_path / "most")
+    asked = []
+
+    def least(labels_BHW: torch.Tensor, classes_BKHW: torch.Tensor) -> torch.Tensor:
+        asked.append(tuple(classes_BKHW.shape[:2]))
+        return -agreement(labels_BHW, classes_BKHW)
+
+    with mock.patch("uda.engine.matching.agreement", least):
+        must(*fit, "--out", tmp_path / "least")
+    assert set(asked) == {(2, 3)}
+    most, least_alike = (load_file(tmp_path / one / "translator.safetensors") for one in ("most", "least"))
+    assert any(not torch.equal(tensor, most[name]) for name, tensor in least_alike.items())
+
+
+def test_a_fit_leaves_rows_out_and_renders_them(city: Trail, tmp_path: Path) -> None:
+    data = shutil.copytree(city.data, tmp_path / "data")
+    for file in [
+        *(data / "gta5" / "images").iterdir(),
+        *(data / "cityscapes" / "leftImg8bit" / "train").rglob("*.png"),
+    ]:
+        painted = pixels(file).copy()
+        painted[-8:] = (255, 0, 255)
+        Image.fromarray(painted).save(file)
+    must("prepare", "gta5", data / "gta5", "--out", tmp_path / "source.csv")
+    must("prepare", "cityscapes", data / "cityscapes", "--split", "train", "--out", tmp_path / "train.csv")
+    fit = (
+        "translate",
+        "--config",
+        "translate/munit",
+        "--tiny",
+        "--set",
+        "rows=[0, 0.75]",
+        "--set",
+        "augment.crop=[48, 64]",
+    )
+    must(*fit, "--source", city.csv("source"), "--target", city.csv("train"), "--out", tmp_path / "as_is")
+    must(*fit, "--source", tmp_path / "source.csv", "--target", tmp_path / "train.csv", "--out", tmp_path / "painted")
+    one, other = (load_file(tmp_path / name / "translator.safetensors") for name in ("as_is", "painted"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    images = pd.read_csv(tmp_path / "as_is" / "samples.csv")["image"]
+    assert all(pixels(tmp_path / "as_is" / name).shape == (64, 128, 3) for name in images)
+
+
+def test_crops_that_cannot_be_taken_so_are_told_before_the_fit(trail: Trail, tmp_path: Path) -> None:
+    given = ("--tiny", "--source", trail.csv("source"), "--target", trail.csv("train"), "--out", tmp_path / "none")
+    guide, pseudo = ("--guide", trail.first), ("--pseudo", trail.pseudo / "samples.csv")
+    for config, inputs, settings, told in (
+        ("munit", (), "target_candidates=3", "target_candidates: a segmenter must see which crops are alike"),
+        (
+            "oasis",
+            (*guide, *pseudo),
+            "target_candidates=3",
+            "oasis learns from no unpaired target images to choose from",
+        ),
+        (
+            "minicity",
+            guide,
+            "rows=[0.25, 0.75]",
+            "rows: 32 rows of 64 are fewer than a crop's 56; set augment.crop to 32",
+        ),
+        ("minicity", guide, "rows=[0.75, 0.25]", "rows: 0 rows of 64 are fewer than a crop's 56; write [first, last]"),
+        ("color_transfer", (), "rows=[0, 0.9]", "rows: color_transfer is not fitted; leave them out"),
+    ):
+        refused = call("translate", "--config", f"translate/{config}", *given, *inputs, "--set", settings)
+        assert refused.code == 2 and told in refused.err, refused.err
     assert not (tmp_path / "none").exists()
+    rendering = ("--translator", trail.translated, "--set", "rows=[0.25, 0.75]", "--out", tmp_path / "made")
+    must("translate", "--config", "translate/minicity", *given[:5], *guide, *rendering)
 
 
 def test_configs_are_laid_over_one_another(tmp_path: Path) -> None:

@@ -51,6 +51,23 @@ def test_logits_come_back_to_the_images_size(align_corners: bool) -> None:
     assert torch.equal(network(images), levels["main"])
 
 
+class _Divisible(_Body):
+    """Takes sides divisible by 4 alone, as many decoders do."""
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert not any(side % 4 for side in images.shape[-2:])
+        return super().forward(images)
+
+
+def test_sides_that_the_body_cannot_take_are_padded_and_cut_off_again() -> None:
+    network = SegmenterNetwork(_Divisible(), frame="unit", multiple=4).eval()
+    images = torch.rand(2, 3, 6, 11) * 2 - 1
+    padded = F.pad(images, (0, 1, 0, 2), mode="replicate")
+    for name, logits in network.levels(images).items():
+        assert logits.shape[-2:] == (6, 11)
+        assert torch.equal(logits, network.levels(padded)[name][..., :6, :11])
+
+
 def test_a_guide_lets_gradients_through_to_the_images_alone() -> None:
     network = as_guide(SegmenterNetwork(_Body(), frame="imagenet").train())
     images = torch.rand(1, 3, 4, 4, requires_grad=True)

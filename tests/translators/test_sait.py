@@ -112,29 +112,30 @@ def test_a_term_of_weight_0_is_not_computed() -> None:
     }
 
 
-def test_terms_are_the_papers_formulas() -> None:
-    translator, batch = make(lambda images: 4 * images), make_batch()
+@pytest.mark.parametrize("residual", [False, True], ids=["painted", "retouched"])
+def test_terms_are_the_papers_formulas(residual: bool) -> None:
+    translator, batch = make(lambda images: 4 * images, residual=residual), make_batch()
     nets, here = translator.networks, context()
     terms = translator.losses("generator", batch, here)
     x, y = batch.source_images_BCHW, batch.target_images_BCHW
     assert x is not None and y is not None
 
-    def generate(domain: str, content: torch.Tensor, guided_by: torch.Tensor) -> torch.Tensor:
-        return nets[f"generator_{domain}"](content, nets[f"spade_{domain}"](4 * guided_by))
+    def generate(domain: str, image: torch.Tensor, content: torch.Tensor, guided_by: torch.Tensor) -> torch.Tensor:
+        return nets[f"generator_{domain}"](content, nets[f"spade_{domain}"](4 * guided_by), image=image)
 
     content = {"source": nets["encoder_source"](x), "target": nets["encoder_target"](y)}
     real = {"source": x, "target": y}
     wanted = dict.fromkeys(terms, torch.zeros(()))
     for a, b in (("source", "target"), ("target", "source")):
-        fake = generate(b, content[a], real[a])
+        fake = generate(b, real[a], content[a], real[a])
         assert torch.allclose(here.made[f"fake_{b}"], fake, atol=1e-5)
         assert not here.made[f"fake_{b}"].requires_grad
         back = nets[f"encoder_{b}"](fake)
         q, p = (4 * real[a]).log_softmax(1), (4 * fake).log_softmax(1)
         added = {
-            "reconstruction": (generate(a, content[a], real[a]) - real[a]).abs().mean(),
+            "reconstruction": (generate(a, real[a], content[a], real[a]) - real[a]).abs().mean(),
             "gan": sum((scale - 1).square().mean() for scale in nets[f"discriminator_{b}"](fake)),
-            "image_cycle": (generate(a, back, real[a]) - real[a]).abs().mean(),
+            "image_cycle": (generate(a, fake, back, real[a]) - real[a]).abs().mean(),
             "latent_cycle": (back - content[a]).abs().mean(),
             "symmetric_ce": -(q.exp() * p + p.exp() * q.clamp(min=-9.2103)).sum(1).mean(),
         }

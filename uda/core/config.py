@@ -169,7 +169,8 @@ class Layers:
     def add_files(self, paths: Sequence[Path], *, tiny: bool = False) -> Layers:
         """Merge YAML files in order and then, where asked for, their top-level `tiny` overlays in order.
 
-        A tiny overlay makes parts smaller; it does not bring back a part that a later file has set to null.
+        A tiny overlay makes parts smaller; it does not bring back a part that a later file has set to null, nor a
+        method that a later file has replaced.
         """
         overlays = []
         for path in paths:
@@ -180,7 +181,7 @@ class Layers:
                 overlays.append((f"{path} (tiny)", overlay))
             self.add(str(path), data)
         for origin, overlay in overlays if tiny else []:
-            self.add(origin, _without_absent(overlay, self.data))
+            self.add(origin, _without_gone(overlay, self.data))
         return self
 
     def add_file(self, path: Path, *, tiny: bool = False) -> Layers:
@@ -230,14 +231,15 @@ class Layers:
                 self._mark(inner, (*path, str(key)), origin)
 
 
-def _without_absent(overlay: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The overlay without its mappings for what is null in `base`."""
+def _without_gone(overlay: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The overlay without its mappings for what is null in `base`, or another method there."""
     kept = {}
     for key, value in overlay.items():
         if isinstance(value, Mapping) and key in base:
-            if base[key] is None:
+            there = base[key]
+            if there is None or (isinstance(there, Mapping) and _other_method(there, value)):
                 continue
-            kept[key] = _without_absent(value, base[key]) if isinstance(base[key], Mapping) else value
+            kept[key] = _without_gone(value, there) if isinstance(there, Mapping) else value
         else:
             kept[key] = value
     return kept

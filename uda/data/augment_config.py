@@ -12,6 +12,12 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0, le=1)]
 
 
+def rows_seen(parts: tuple[float, float], height: int) -> slice:
+    """The rows of an image between two parts of its height, in [0, 1]."""
+    first, last = parts
+    return slice(round(first * height), round(last * height))
+
+
 class ColorJitterConfig(Config):
     """Random brightness, contrast, saturation and hue (DACS: 0.25 each with probability 0.8; DAFormer: 0.2)."""
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from uda.core.errors import ConfigError
 from uda.data.augment import augment_geometry
-from uda.data.augment_config import AugmentConfig
+from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.batch import Batch
 from uda.data.dataset import SegmentationDataset
 from uda.engine.runtime import Runtime
@@ -76,8 +76,8 @@ class Domain:
         augment: geometry.
         seed: of the stream.
         number: parts the randomness of two domains under one seed.
-        draws: images of a position of the stream.
-        rows: first and last part of an image's height that is seen.
+        draws: images of a position of the stream, at least 1.
+        rows: first and last part of an image's height that is seen, in [0, 1].
     """
 
     data: SegmentationDataset
@@ -91,8 +91,7 @@ class Domain:
     def item(self, position: int) -> tuple[Tensor, Tensor]:
         """Augmented image (CHW, uint8) and label (HW, uint8) of a position."""
         sample = self.data[self.order[position]]
-        height = len(sample["label"])
-        seen = slice(round(self.rows[0] * height), round(self.rows[1] * height))
+        seen = rows_seen(self.rows, len(sample["label"]))
         rng = np.random.default_rng([self.seed, self.number, 2, position])
         image, label = augment_geometry(
             sample["image"][:, seen].permute(1, 2, 0).numpy(), sample["label"][seen].numpy(), self.augment, rng
@@ -148,6 +147,7 @@ def batches(
     Args:
         source: labelled domain.
         target: unlabelled domain; a batch has labels of it (pseudo-labels) where the data set was opened with labels.
+            Of a domain with several draws a batch has so many times as many images, those of a position in a row.
         total: images of one domain to be seen in all.
         batch: images of one domain in a step, over all processes.
         runtime: this process's rank, and the number of reading processes.

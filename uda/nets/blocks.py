@@ -150,7 +150,7 @@ class Lens(nn.Module):
         self.change, self.shift = nn.Parameter(torch.zeros(3, 3, kernel, kernel)), nn.Parameter(torch.zeros(3))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Images -> images of the same size, not clamped; float32."""
+        """Images in [-1, 1] -> images of the same size, not clamped; float32."""
         half = self.change.shape[-1] // 2
         with torch.autocast(images_BCHW.device.type, enabled=False):
             images = images_BCHW.float()
@@ -161,11 +161,11 @@ class Lens(nn.Module):
 class Retouch(nn.Module):
     """The end of a generator that changes its input: a lens before it, and what was painted added before the tanh.
 
-    What is painted counts a tenth in the beginning, so that a fit starts near the image. Edges stay where they are.
+    What is painted counts a tenth in the beginning, so that a fit starts near the image, with its edges where they are.
     """
 
-    white = 0.98
-    """The brightest to start from: the inverse tanh of 1 is infinite, of nearly 1 too large to be changed."""
+    limit = 0.98
+    """The brightest and darkest to start from: the inverse tanh of 1 is infinite, of nearly 1 too large to change."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,5 +173,5 @@ class Retouch(nn.Module):
 
     def forward(self, painted_BCHW: Tensor, images_BCHW: Tensor) -> Tensor:
         """What a decoder painted (any range) over images in [-1, 1] -> images in [-1, 1], float32."""
-        seen = self.lens(images_BCHW).clamp(-self.white, self.white)
+        seen = self.lens(images_BCHW).clamp(-self.limit, self.limit)
         return torch.tanh(self.strength * painted_BCHW.float() + torch.atanh(seen))

@@ -45,6 +45,8 @@ class SegmenterNetwork(nn.Module):
         frame: a key of `FRAMES`.
         norm: BatchNorm policy, see `SegmenterConfigBase.norm`.
         align_corners: of the bilinear upsampling (the recipes' networks: True).
+        multiple: what the sides of the body's images have to be divisible by; others are padded below and at the
+            right by repeating the border, and the logits there are cut off again.
     """
 
     def __init__(
@@ -54,9 +56,11 @@ class SegmenterNetwork(nn.Module):
         frame: str,
         norm: Literal["frozen_affine", "frozen", "trained"] = "trained",
         align_corners: bool = False,
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         self.body, self.frame, self.norm, self.align_corners = body, frame, norm, align_corners
+        self.multiple = multiple
         if norm != "trained":
             for layer in self._norms():
                 for parameter in layer.parameters(recurse=False):
@@ -80,14 +84,18 @@ class SegmenterNetwork(nn.Module):
 
     def levels(self, images_BCHW: Tensor) -> dict[str, Tensor]:
         """Logits of every head, {"main": logits_BNHW, ...}, float32 at the images' size."""
-        size = images_BCHW.shape[-2:]
-        raw = cast(dict[str, Tensor], self.body(to_frame(images_BCHW, self.frame)))
-        return {
+        height, width = images_BCHW.shape[-2:]
+        below, right = -height % self.multiple, -width % self.multiple
+        padded = F.pad(images_BCHW, (0, right, 0, below), mode="replicate") if below or right else images_BCHW
+        size = padded.shape[-2:]
+        raw = cast(dict[str, Tensor], self.body(to_frame(padded, self.frame)))
+        whole = {
             name: logits.float()
             if logits.shape[-2:] == size
             else F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=self.align_corners)
             for name, logits in raw.items()
         }
+        return {name: logits[..., :height, :width] for name, logits in whole.items()}
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Main logits_BNHW, float32 at the images' size."""

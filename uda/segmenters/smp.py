@@ -78,7 +78,9 @@ class Smp(AbstractSegmenter):
             encoder_depth=config.encoder_depth,
             options=config.options,
         )
-        self.network = segmenter.SegmenterNetwork(body, frame=config.frame, norm=config.norm)
+        self.network = segmenter.SegmenterNetwork(
+            body, frame=config.frame, norm=config.norm, multiple=self.size_multiple
+        )
         if config.pretrained is not None:
             pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 

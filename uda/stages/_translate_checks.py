@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from uda.core import registry
 from uda.core.errors import ConfigError, DataError
+from uda.data.augment_config import rows_seen
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.samples import read_samples
 from uda.stages.base import check_divisible
@@ -50,7 +51,6 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     if method.requires_guide(config.translator) and "guide" not in inputs:
         mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
         raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
-    _check_target_crops(config, inputs, method.needs)
     if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
         raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
     if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
@@ -65,6 +65,7 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
             _check_fitted(config, inputs[name])
     if "translator" in inputs:
         return
+    _check_crops(config, inputs, method.needs)
     if method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
         raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
     if method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
@@ -79,8 +80,8 @@ def _check_maps(inputs: Mapping[str, Path]) -> None:
         raise DataError("has no label", maps, "write labels with `uda pseudo-label`")
 
 
-def _check_target_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str) -> None:
-    """Whether target crops can be chosen as the settings say."""
+def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str) -> None:
+    """Whether the fit's crops can be taken as the settings say."""
     if config.target_candidates > 1:
         key = "target_candidates"
         if needs != "unpaired":
@@ -89,12 +90,15 @@ def _check_target_crops(config: TranslateConfig, inputs: Mapping[str, Path], nee
         if "guide" not in inputs:
             mend = "give --guide SEGMENT_DIR, or set it to 1"
             raise ConfigError("a segmenter must see which crops are alike", key, mend)
-    first, last = config.target_rows
-    height = (config.augment.crop or config.size)[0]
-    seen = round(last * config.size[0]) - round(first * config.size[0])
-    if config.target_rows != (0, 1) and seen < height:
-        mend = f"set augment.crop to {max(seen, 0)} rows or fewer, or let it see more"
-        raise ConfigError(f"{seen} rows of {config.size[0]} are fewer than a crop's {height}", "target_rows", mend)
+    if config.rows == (0.0, 1.0):
+        return
+    if needs == "nothing":
+        raise ConfigError(f"{config.translator.name} is not fitted", "rows", "leave them out")
+    whole, height = config.size[0], (config.augment.crop or config.size)[0]
+    seen = len(range(whole)[rows_seen(config.rows, whole)])
+    if seen < height:
+        mend = f"set augment.crop to {seen} rows or fewer, or let it see more" if seen else "write [first, last]"
+        raise ConfigError(f"{seen} rows of {whole} are fewer than a crop's {height}", "rows", mend)
 
 
 def _check_fitted(config: TranslateConfig, directory: Path) -> None:

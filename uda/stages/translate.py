@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from uda.core.config import Size, TranslatorConfig
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig
-from uda.data.augment_config import AugmentConfig
+from uda.data.augment_config import AugmentConfig, Probability
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.rare_classes import class_counts, rare_class_probabilities
 from uda.data.read import Interpolation
@@ -48,9 +48,6 @@ else:
 
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
-
-
-Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class TranslateConfig(StageConfig):
@@ -90,11 +87,12 @@ class TranslateConfig(StageConfig):
     """First part of the fit in which pairs are drawn in proportion to their shares of the classes
     (`uda.data.rare_classes`; semi-paired paper: 0.5); then all alike."""
     target_candidates: int = Field(default=1, ge=1)
-    """Target crops drawn for each source crop of the fit; the one whose classes, as the guide sees them, lie most like
-    the source's labels is kept (matched crops, Richter et al. 2021). 1 takes what comes."""
-    target_rows: tuple[Part, Part] = (0.0, 1.0)
-    """First and last part of the target images' height that the fit sees, so that what hangs in front of the camera,
-    a bonnet say, is not painted into every image; `augment.crop` must fit in."""
+    """Target crops, each of another image, drawn for each source crop of the fit; the one whose classes, as the guide
+    sees them, lie most like the source's labels is kept (matched crops, Richter et al. 2021). So many times as many
+    target images are read. 1 takes what comes."""
+    rows: tuple[Probability, Probability] = (0.0, 1.0)
+    """First and last part of the images' height that the fit sees, of both domains, so that what hangs in front of the
+    camera, a bonnet say, is not painted into every image; `augment.crop` must fit in. Rendered are whole images."""
     guide_statistics: int = Field(default=0, ge=0)
     """Images of each domain from which the guide's BatchNorm statistics are estimated anew (AdaBN, Li et al. 2016), so
     that source images are judged by the source's statistics and target images and translations by the target's; 0
@@ -102,7 +100,7 @@ class TranslateConfig(StageConfig):
 
     @property
     def guided(self) -> bool:
-        """Whether it is fitted with a segmenter as guide, or not at all."""
+        """Whether fitting it takes a segmenter as guide."""
         method = registry.load("translators", self.translator.name)
         return self.target_candidates > 1 or bool(method.requires_guide(self.translator))
 
@@ -223,10 +221,12 @@ def _fit(
             mend = f"use a multiple of {2 * rt.processes}"
             raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
         target = _labelled(config, space, read_samples(maps, check_files=True), target_samples if few else None)
-    target = replace(target, rows=config.target_rows)
+    source, target = replace(source, rows=config.rows), replace(target, rows=config.rows)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
-    if config.target_candidates > 1 and (guide := task.setting.guide_of("target")) is not None:
+    if config.target_candidates > 1:
+        guide = task.setting.guide_of("target")
+        assert guide is not None
         batches = matching.most_alike(batches, guide, rt)
     metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
     task.translator.finalize(batches(0))

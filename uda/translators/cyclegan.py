@@ -77,8 +77,8 @@ class CycleganConfig(TranslatorConfigBase):
     discriminator_scales: int = Field(default=3, ge=1)
     """Of `scales`: sizes looked at (MUNIT)."""
     discriminator_details: float = Field(default=0.0, ge=0)
-    """Of `scales`: where it is not 0, all but the last see an image's fine details alone, so many times as strong (not
-    from a paper)."""
+    """Where it is not 0, `scales` but the last see an image's fine details alone, so many times as strong, and `patch`
+    sees them beside the image (not from a paper)."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels after a discriminator's first convolution (paper)."""
     discriminator_layers: int = Field(default=3, ge=1)
@@ -216,7 +216,7 @@ class Cyclegan(AbstractTranslatorWithHistory):
 def _discriminator(config: CycleganConfig) -> nn.Module:
     width, layers = config.discriminator_width, config.discriminator_layers
     if config.discriminator == "patch":
-        return patchgan.PatchDiscriminator(3, width, layers, "instance")
+        return patchgan.PatchDiscriminator(3, width, layers, "instance", config.discriminator_details)
     return patch_discriminator.MultiScaleDiscriminator(
         width, layers, config.discriminator_scales, details=config.discriminator_details
     )
