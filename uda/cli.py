@@ -116,6 +116,9 @@ def translate(options: Common, **inputs: Path | None) -> None:
 
 @cli.command()
 @click.option("--source", type=EXISTING, required=True, help="Manifest of labelled (translated) images.")
+@click.option(
+    "--also", type=EXISTING, help="Manifest of more labelled images: the untranslated ones beside those, say."
+)
 @click.option("--target", type=EXISTING, help="Manifest of unlabelled images, for the adversary.")
 @click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
 @click.option("--init", type=EXISTING, help="Weights to start from: a segment directory or a .pth/.safetensors file.")

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from tests.e2e.conftest import Trail, call, must
+from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import MANIFEST, read_manifest
 from uda.core.resources import find_yaml
 from uda.data.label_space import load_space
@@ -389,6 +389,20 @@ def test_translate_says_before_it_starts_what_its_inputs_lack(city: Trail, trail
     paired = call("translate", "--config", "translate/munit", *given, *pseudo)
     assert paired.code == 2 and "munit learns from no pairs" in paired.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_segmenter_learns_from_more_labelled_images_too(city: Trail, trail: Trail, tmp_path: Path) -> None:
+    fit = ("segment", *SEGMENT, "--target", city.csv("train"))
+    must(*fit, "--source", city.csv("source"), "--also", city.csv("synthia"), "--out", tmp_path / "both")
+    lines = city.csv("source").read_text() + "".join(city.csv("synthia").read_text().splitlines(keepends=True)[1:])
+    city.csv("one").write_text(lines)
+    must(*fit, "--source", city.csv("one"), "--out", tmp_path / "one")
+    both, one = (load_file(tmp_path / name / "segmenter.safetensors") for name in ("both", "one"))
+    assert all(torch.equal(tensor, one[name]) for name, tensor in both.items())
+    pictures = pd.read_csv(city.csv("train"))[["image"]].assign(label="", dataset="cityscapes")
+    pictures.to_csv(city.csv("bare"), index=False)
+    bare = call(*fit, "--source", city.csv("source"), "--also", city.csv("bare"), "--out", tmp_path / "none")
+    assert bare.code == 3 and f"{city.csv('bare')}: 8 images have no label to learn from" in bare.err
 
 
 def test_a_segmenter_learns_from_two_manifests_in_true_formats(city: Trail, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ else:
     task_module = lazy_import("uda.stages._segment_task")
 
 
+_LABELLED = ("source", "also")
+"""Inputs that bring labelled images, every image of which is drawn by its own weight."""
+
+
 class SegmentWeights(Config):
     """Weights of the terms; 0 switches one off."""
 
@@ -97,9 +101,13 @@ def _run(job: Job) -> dict[str, Any]:
         inference.require_statistics(task.network)
     if (init := job.inputs.get("init")) is not None:
         job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
-    source = _domain(
-        config, space, read_samples(job.inputs["source"], check_files=True), config.size, number=0, with_labels=True
-    )
+    labelled = [
+        sample
+        for name in _LABELLED
+        if name in job.inputs
+        for sample in read_samples(job.inputs[name], check_files=True)
+    ]
+    source = _domain(config, space, labelled, config.size, number=0, with_labels=True)
     target = None
     if samples := target_samples(job.inputs):
         size = config.target_size or config.size
@@ -168,12 +176,14 @@ def _domain(
 
 def _check_labels(inputs: Mapping[str, Path]) -> None:
     """Refuse a source image without a label, and pseudo-labels that are none."""
-    if inputs["source"].is_file():  # in a pipeline it may be made later
-        bare = [s for s in read_samples(inputs["source"]) if s.label is None or not s.label.is_file()]
+    for manifest in (inputs[name] for name in _LABELLED if name in inputs):
+        if not manifest.is_file():  # in a pipeline it may be made later
+            continue
+        bare = [s for s in read_samples(manifest) if s.label is None or not s.label.is_file()]
         if bare:
             why = "" if bare[0].label is None else f" ({bare[0].label} is not there)"
             what = f"{len(bare)} images have no label to learn from, first {bare[0].image}{why}"
-            raise DataError(what, inputs["source"], "leave them out, or give a manifest with labels")
+            raise DataError(what, manifest, "leave them out, or give a manifest with labels")
     pseudo = inputs.get("pseudo")
     if pseudo is not None and pseudo.is_file() and all(sample.label is None for sample in read_samples(pseudo)):
         raise DataError("has no label", pseudo, "write labels with `uda pseudo-label`, or give it as --target")
@@ -212,6 +222,6 @@ STAGE = Stage(
     config=SegmentConfig,
     run=_run,
     required=("source",),
-    optional=("target", "pseudo", "init"),
+    optional=("also", "target", "pseudo", "init"),
     check=_check,
 )
