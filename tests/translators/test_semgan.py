@@ -447,17 +447,6 @@ def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
         assert all(parameter.grad is not None for parameter in parameters)
 
 
-def test_discriminators_see_fine_details_beside_the_image() -> None:
-    def channels(details: float) -> list[int]:
-        found = []
-        for domain in ("source", "target"):
-            network = make(discriminator_details=details).networks[f"discriminator_{domain}"]
-            found.append(next(one for one in network.modules() if isinstance(one, nn.Conv2d)).in_channels)
-        return found
-
-    assert channels(8.0) == [channels_without + 3 for channels_without in channels(0.0)]
-
-
 def test_the_discriminators_turn_leaves_the_generators_alone() -> None:
     translator, here = make(), context()
     translator.losses("generator", make_batch(), here)

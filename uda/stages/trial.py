@@ -63,9 +63,10 @@ def as_fitted(
     batches: Callable[[int], Iterator[Batch]], task: Trainable, runtime: Runtime
 ) -> Callable[[int], Iterator[Batch]]:
     """Batches as the stage's fit gets them: where target crops are chosen, out of so many for each source crop."""
-    guide = task.setting.guide_of("target") if isinstance(task, TranslateTask) else None
-    candidates = task.candidates if isinstance(task, TranslateTask) else 1
-    if guide is None or candidates == 1:
+    if not isinstance(task, TranslateTask) or task.candidates == 1:
+        return batches
+    candidates, guide = task.candidates, task.setting.guide_of("target")
+    if guide is None:
         return batches
 
     def drawn(images_seen: int) -> Iterator[Batch]:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from uda.data.batch import Batch, Context
-    from uda.nets import ema, init, spectral
+    from uda.nets import init, spectral
 else:
     torch = lazy_import("torch")
-    ema, init, spectral = (lazy_import(f"uda.nets.{name}") for name in ("ema", "init", "spectral"))
+    init, spectral = lazy_import("uda.nets.init"), lazy_import("uda.nets.spectral")
 
 
 def target_pairs(batch: Batch, context: Context, num_classes: int, *, method: str) -> tuple[Tensor, Tensor]:
