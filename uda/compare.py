@@ -129,7 +129,7 @@ class Recipe:
         if self.method.needs in ("nothing", "unpaired"):
             return None
         # tcr takes no unpaired images and is yet a method for few pairs: its other maps are the source's.
-        few = self.method.needs == "few_pairs" or self.settings.translator.name == "tcr"
+        few = self.method.pairs_are_few
         return "pairs" if few or self.settings.supervision < 1 else "pseudo"
 
 

@@ -214,6 +214,15 @@ def test_translation_is_random_only_through_the_generator(name: str, guide: Segm
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_renders_of_one_input_differ_where_it_says_so(name: str, guide: SegmenterNetwork) -> None:
+    translator, batch = build(name, guide), make_batch()
+    other = make_batch(seed=1)
+    again = Batch(batch.source_images_BCHW, batch.source_labels_BHW, other.target_images_BCHW, batch.target_labels_BHW)
+    made = [render(translator, one, seed=seed).images_BCHW for one, seed in ((batch, 3), (again, 4))]
+    assert torch.equal(*made) != translator.varies(translator.config)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_runs_in_bfloat16_autocast(name: str, guide: SegmenterNetwork) -> None:
     translator, batch = build(name, guide), make_batch()
     exact = render(translator, batch).images_BCHW

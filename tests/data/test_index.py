@@ -171,6 +171,7 @@ def test_order_is_natural_and_links_are_followed_without_circling(tmp_path: Path
     assert [pair.id for pair in index.pairs] == ["seq/frame1", "seq/frame9", "seq/frame10"]
     assert index.pairs[0].image == tmp_path / "root/images/seq/frame1.png"
     assert sorted(["b2", "10", "b10", "9", "a"], key=natural_key) == ["9", "10", "a", "b2", "b10"]
+    assert sorted(["5²", "5"], key=natural_key) == ["5", "5²"]  # a digit to Python, and no number
 
 
 def test_wrong_roots_and_splits_are_told(tmp_path: Path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -85,6 +87,22 @@ def test_each_coding_gives_the_values_that_were_written(tmp_path: Path):
     assert np.array_equal(green[::-1], blue) and green.max() > 255
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits_keeps_its_values(tmp_path: Path, bits: int):
+    values = np.arange(32, dtype=np.uint8).reshape(4, 8) % 2**bits
+    shifts = range(8 - bits, -1, -bits)  # the first pixel in the highest bits, as PNG has it
+    packed = sum((values[:, place :: len(shifts)] << shift) for place, shift in enumerate(shifts)).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 8, 4, bits, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    (tmp_path / "label.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert np.array_equal(read.read_label_values(tmp_path / "label.png", spec_of(coding="id")), values)
+
+
 def test_the_same_scene_in_four_codings_gives_the_same_label_map(tmp_path: Path):
     space, shown = load_space("cityscapes19"), load_spec("cityscapes")
     trained = fakes.blocks((12, 20), (*range(19), 255), 5)
@@ -158,9 +176,9 @@ def test_a_wrong_coding_is_told_with_the_likely_right_one(tmp_path: Path):
     plain = fakes.save(tmp_path / "i.png", ids)
     Image.fromarray(ids).save(tmp_path / "lossy.jpg")
     for file, coding, hint in [
-        (palette, "id", "perhaps to palette"),
-        (rgb, "id", "perhaps to color"),
-        (rgb, "palette", "perhaps to color"),
+        (palette, "id", "to palette"),
+        (rgb, "id", "set `coding` to color"),
+        (rgb, "palette", "set `coding` to color"),
         (plain, "multichannel16", "coding: id"),
         (tmp_path / "lossy.jpg", "id", "labels must be PNG"),
     ]:
@@ -231,5 +249,5 @@ def test_a_true_gta5_label_has_the_values_that_were_counted_by_hand():
     labels = read.read_label(file, spec, mapping_table(spec, load_space("cityscapes19")))
     assert (labels == 0).sum() == 850357 and (labels == 10).sum() == 419595
     assert (labels == 255).sum() == 26732 + 182040 + 10564 + 54944 + 872
-    with pytest.raises(DataError, match="perhaps to palette"):
+    with pytest.raises(DataError, match="to palette"):
         read.read_label_values(file, load_spec("cityscapes"))

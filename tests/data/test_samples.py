@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,3 +111,10 @@ def test_each_spec_is_read_once_and_a_wrong_name_is_told(tmp_path: Path):
     assert list(load_specs(samples)) == [("gta5", tmp_path)]
     with pytest.raises(ConfigError, match="did you mean 'gta5'"):
         load_specs([Sample(tmp_path / "1.png", None, "gta", tmp_path)])
+
+
+def test_a_name_that_no_csv_can_hold_is_told(tmp_path: Path):
+    image = tmp_path / os.fsdecode(b"\xff.png")
+    with pytest.raises(DataError, match=r"its name is no UTF-8, as a CSV has to be; rename the file"):
+        write_samples(tmp_path / "mine.csv", [Sample(image, None, "gta5", tmp_path)])
+    assert not (tmp_path / "mine.csv").exists()

@@ -170,7 +170,9 @@ def test_sharpness_by_hand() -> None:
     flat = torch.full((1, 3, 5, 5), 80, dtype=torch.uint8)
     assert seen(Sharpness, flat).mean() == 0
     assert seen(Sharpness, point, flat).mean() == pytest.approx(expected / 2)
-    assert sharpness_gap(seen(Sharpness, point), seen(Sharpness, flat)) == pytest.approx(expected)
+    gap = sharpness_gap(seen(Sharpness, point), seen(Sharpness, point, flat))
+    assert gap == pytest.approx(np.log(2))  # twice as sharp, or half
+    assert sharpness_gap(seen(Sharpness, flat), seen(Sharpness, point)) == pytest.approx(np.log(expected))
 
 
 def test_blurred_images_are_less_sharp() -> None:

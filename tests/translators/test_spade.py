@@ -98,11 +98,10 @@ def test_every_parameter_is_trained() -> None:
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_maps_without_a_known_pixel_are_refused(player: str) -> None:
+def test_a_crop_without_a_known_pixel_does_not_end_the_fit(player: str) -> None:
     images, labels = pair(make_batch())
     unknown = Batch(target_images_BCHW=images, target_labels_BHW=torch.full_like(labels, 255))
-    with pytest.raises(DataError, match=r"translator spade: no pixel of 2 label maps at image 4 .*known class.*lower"):
-        make().losses(player, unknown, context(seen=4))
+    assert all(torch.isfinite(term) for term in make().losses(player, unknown, context(seen=4)).values())
 
 
 def test_what_is_missing_is_named() -> None:

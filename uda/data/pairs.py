@@ -62,7 +62,7 @@ class Index:
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
     """Sort key that puts `frame9` before `frame10`."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def index_dataset(root: Path, spec: DatasetSpec, split: str | None = None) -> Index:

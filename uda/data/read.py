@@ -20,7 +20,7 @@ from PIL import Image
 from uda.core.errors import DataError
 from uda.data.label_space import UNDECLARED, LabelSpace
 from uda.data.samples import Sample, load_specs
-from uda.data.spec import DatasetSpec, mapping_table
+from uda.data.spec import DatasetSpec, mapping_table, require_common_class
 
 Pixels = NDArray[np.uint8]
 Interpolation = Literal["bicubic", "bilinear", "area"]
@@ -90,11 +90,21 @@ def read_label_values(path: Path, spec: DatasetSpec) -> NDArray[Any]:
         return np.asarray(image.convert("RGB"))
     allowed = ("P", "L") if spec.coding == "palette" else ("L", "I;16", "I", "1")
     if image.mode not in allowed:
-        actual = {"P": "palette", "RGB": "color", "RGBA": "color"}.get(image.mode, "other")
+        actual = {"P": "palette", "RGB": "color", "RGBA": "color"}.get(image.mode)
         what = f"is a PNG of mode {image.mode}, which coding '{spec.coding}' does not read"
-        raise DataError(what, path, f"set `coding` (perhaps to {actual}) in {_origin(spec)}")
+        mend = f"set `coding` to {actual} in {_origin(spec)}" if actual else "write it with one channel"
+        raise DataError(what, path, mend)
     values = np.asarray(image)
-    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    return values // _stretch(path) if image.mode == "L" else values
+
+
+def _stretch(path: Path) -> int:
+    """What PIL multiplies the values of a grey PNG of 2 or 4 bits by, to fill 0 to 255; 1 for one of 8."""
+    with path.open("rb") as file:
+        header = file.read(26)  # signature, IHDR's length and name, width, height, bit depth, colour type
+    return {2: 85, 4: 17}.get(header[24], 1) if header.startswith(b"\x89PNG") else 1
 
 
 def _read_channel(path: Path, spec: DatasetSpec) -> NDArray[Any]:
@@ -176,10 +186,15 @@ class LabelReader:
     Args:
         samples: all samples that will be read.
         space: the task's classes.
+
+    Raises:
+        DataError: a spec has no class of the label space.
     """
 
     def __init__(self, samples: Sequence[Sample], space: LabelSpace) -> None:
         specs = load_specs(samples)
+        for spec in specs.values():
+            require_common_class(spec, space)
         self._known = {key: (spec, mapping_table(spec, space)) for key, spec in specs.items()}
 
     def read(self, sample: Sample) -> Pixels | None:

@@ -125,6 +125,9 @@ def write_samples(path: Path, rows: Iterable[Sample]) -> None:
     table = pd.DataFrame([_row(sample, base) for sample in samples], columns=[*REQUIRED, *OPTIONAL, *extra], dtype=str)
     table = table.fillna("")
     unused = [name for name in OPTIONAL if (table[name] == ("1" if name == "weight" else "")).all()]
+    for text in table[["image", "label"]].to_numpy().ravel():
+        if not text.isprintable() and text != text.encode(errors="ignore").decode():
+            raise DataError("its name is no UTF-8, as a CSV has to be", repr(text), "rename the file")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, table.drop(columns=unused).to_csv(index=False, lineterminator="\n").encode())
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, PrivateAttr, field_validator, model_validator
 
 from uda.core.config import Config, Layers, validate
+from uda.core.errors import DataError, nearest
 from uda.core.resources import find_yaml
 from uda.data.label_space import IGNORE, UNDECLARED, Byte, Color, LabelSpace
 
@@ -181,6 +182,20 @@ def unmapped(spec: DatasetSpec, space: LabelSpace) -> Unmapped:
         tuple(name for name in spec.values if name not in owners),
         tuple(name for i, name in enumerate(space.names) if i not in taken),
     )
+
+
+def require_common_class(spec: DatasetSpec, space: LabelSpace) -> None:
+    """See that the data set and the label space meet: labels without a class of the space teach nothing.
+
+    Raises:
+        DataError: they have no class in common; the nearest name is told.
+    """
+    ignored, _ = unmapped(spec, space)
+    if len(ignored) == len(spec.values):
+        some = ", ".join([*ignored[:3], "..."] if len(ignored) > 3 else ignored)
+        what = f"none of its classes ({some}) is one of {space.name}"
+        mend = f"{nearest(ignored[0].lower(), space.owners())} write the label space's names, or set label_space"
+        raise DataError(what, spec.file or f"dataset {spec.name}", mend)
 
 
 def index_spec(space: LabelSpace) -> DatasetSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -44,5 +46,9 @@ class Sharpness:
 
 
 def sharpness_gap(one: Sharpness, other: Sharpness) -> float:
-    """Absolute difference of the mean sharpness of two sets, in squared grey levels. Lower is better."""
-    return abs(one.mean() - other.mean())
+    """Absolute logarithm of the ratio of two sets' mean sharpness: 0.69 is twice as sharp or half. Lower is better.
+
+    A difference would punish too sharp images without bound, and mush by no more than the target's own value. Less than
+    one squared grey level counts as one, so that flat images have a gap too.
+    """
+    return abs(math.log(max(one.mean(), 1.0) / max(other.mean(), 1.0)))

@@ -11,7 +11,7 @@ from uda.core import registry
 from uda.core.errors import ConfigError, DataError
 from uda.data.augment_config import rows_seen
 from uda.data.label_space import LabelSpace, load_space
-from uda.data.samples import read_samples
+from uda.stages._labels import require_labels, require_some_labels
 from uda.stages.base import check_divisible
 from uda.translators.base import Direction, Setting
 
@@ -48,9 +48,9 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
             key, why = TARGET_WAYS[way]
             raise ConfigError(f"{config.translator.name} {why}", key, "set it to false")
     method.check_classes(config.translator, unguided(load_space(config.label_space)))
-    if method.requires_guide(config.translator) and "guide" not in inputs:
-        mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
-        raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
+    if config.samples > 1 and not method.varies(config.translator):
+        raise ConfigError(f"{config.translator.name} as configured renders an image one way", "samples", "set it to 1")
+    _check_guide(config, inputs, needed=method.requires_guide(config.translator))
     if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
         raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
     if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
@@ -59,6 +59,8 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
         why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
         raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
+    if method.translates == "label":
+        require_labels(inputs["source"], "to be drawn from")
     _check_maps(inputs)
     for name in {"init", "translator"} & set(inputs):
         if inputs[name].exists():  # in a pipeline it may be made later
@@ -66,7 +68,12 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     if "translator" in inputs:
         return
     _check_crops(config, inputs, method.needs)
-    if method.needs in ("target_maps",) and not {"pairs", "pseudo"} & set(inputs):
+    for key, file in method.files(config.translator).items():
+        if not file.is_file():
+            raise ConfigError("no such file", f"{key}: {file}", "mend the path")
+    if method.needs == "target_maps":
+        require_labels(inputs["source"])
+    if method.needs == "target_maps" and not {"pairs", "pseudo"} & set(inputs):
         raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
     if method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
         mend = "give --pairs CSV (image, label) or --pseudo CSV"
@@ -74,10 +81,22 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
 
 
 def _check_maps(inputs: Mapping[str, Path]) -> None:
-    """Refuse pairs and pseudo-labels that are none."""
-    maps = inputs.get("pairs") or inputs.get("pseudo")
-    if maps is not None and maps.is_file() and all(sample.label is None for sample in read_samples(maps)):
-        raise DataError("has no label", maps, "write labels with `uda pseudo-label`")
+    """Refuse pairs and pseudo-labels that are none, or both."""
+    if {"pairs", "pseudo"} <= set(inputs):
+        raise ConfigError("takes --pairs or --pseudo, not both", "translate", "leave one out")
+    for name in {"pairs", "pseudo"} & set(inputs):
+        require_some_labels(inputs[name], "write labels with `uda pseudo-label`")
+
+
+def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path], *, needed: bool) -> None:
+    """Whether there is a guide where one is asked."""
+    if "guide" in inputs:
+        return
+    if needed:
+        mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
+        raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
+    if config.guide_statistics and config.target_candidates == 1:
+        raise ConfigError("there is no guide to estimate them for", "guide_statistics", "give --guide, or set it to 0")
 
 
 def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str) -> None:
@@ -90,6 +109,7 @@ def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str
         if "guide" not in inputs:
             mend = "give --guide SEGMENT_DIR, or set it to 1"
             raise ConfigError("a segmenter must see which crops are alike", key, mend)
+        require_some_labels(inputs["source"], "target_candidates compares with labels: set it to 1")
     if config.rows == (0.0, 1.0):
         return
     if needs == "nothing":
@@ -106,6 +126,8 @@ def _check_fitted(config: TranslateConfig, directory: Path) -> None:
     if not file.is_file():
         raise DataError("holds no translator (model.json)", directory, "give the directory of a finished translate")
     name = json.loads(file.read_text()).get("translator", {}).get("name")
+    if name is None:
+        raise DataError("holds a segmenter, no translator", directory, "give the directory of a finished translate")
     if name != config.translator.name:
         mend = f"set translator.name={name}"
         raise ConfigError(f"holds a fitted '{name}', the settings name '{config.translator.name}'", directory, mend)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from uda.core.config import Config
+from uda.core.config import Config, file_digest
 from uda.core.console import Console
 from uda.core.errors import DataError
 from uda.core.lazy import lazy_import
 from uda.core.manifest import write_atomically
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.spec import DatasetSpec, load_spec
+from uda.stages._labels import CHECKED
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -159,6 +160,8 @@ def prepare_to_csv(
     _judge(config, report, root, findings, console)
     if not dry_run:
         manifests.write_samples(out, rows)
+        vouched = report.to_dict() | {CHECKED: file_digest(out)}
+        write_atomically(findings, (json.dumps(vouched, indent=2) + "\n").encode())
     return {key: value for key, value in report.to_dict().items() if key != "defects"}
 
 

@@ -16,6 +16,7 @@ from uda.core.lazy import lazy_import
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
+from uda.stages._labels import check_labels
 from uda.stages._quality_table import Role, as_frame, as_json, as_text
 from uda.stages.base import Job, Stage, StageConfig
 
@@ -102,6 +103,11 @@ def _run(job: Job) -> dict[str, Any]:
     space = load_space(config.label_space)
     real = read_samples(job.inputs["real"], check_files=True)
     sets = _sets(job.inputs, check_files=True)
+    if "source" not in job.inputs:
+        job.console.say("quality: no row of the untranslated source to compare with; give --source")
+    if "segmenter" in job.inputs:  # the alignment compares with labels, after all else
+        for manifest in (path for key, path in job.inputs.items() if key.partition(".")[0] in ("source", "images")):
+            check_labels("quality", manifest, read_samples(manifest), space, job.console)
     rt = runtime.make_runtime(config.runtime)
     tools = measuring.load_tools(config, space, rt, job.inputs.get("segmenter"))
     gauge = measuring.Gauge(config, space, rt, tools, job.console)
@@ -140,7 +146,7 @@ def _check(config: QualityConfig, inputs: Mapping[str, Path]) -> None:
 
 STAGE = Stage(
     name="quality",
-    version=1,
+    version=2,  # 2: sharpness_gap is a logarithm
     config=QualityConfig,
     run=_run,
     required=("images", "real"),

@@ -11,13 +11,14 @@ from pydantic import Field
 
 from uda.core import registry
 from uda.core.config import AdversaryConfig, Config, SegmenterConfig, Size
-from uda.core.errors import ConfigError, DataError
+from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig, OptimizerConfig, ScheduleConfig
 from uda.data.augment_config import AugmentConfig
-from uda.data.label_space import load_space
+from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
+from uda.stages._labels import check_labels, require_labels, require_some_labels
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process
 
 if TYPE_CHECKING:
@@ -95,18 +96,13 @@ class SegmentConfig(StageConfig):
 def _run(job: Job) -> dict[str, Any]:
     config: SegmentConfig = job.config
     space = load_space(config.label_space)
+    labelled = _labelled(job, space)
     rt = runtime.make_runtime(config.runtime)
     task = task_module.SegmentTask(config, len(space.classes))
     if config.target_statistics:
         inference.require_statistics(task.network)
     if (init := job.inputs.get("init")) is not None:
         job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
-    labelled = [
-        sample
-        for name in _LABELLED
-        if name in job.inputs
-        for sample in read_samples(job.inputs[name], check_files=True)
-    ]
     source = _domain(config, space, labelled, config.size, number=0, with_labels=True)
     target = None
     if samples := target_samples(job.inputs):
@@ -128,6 +124,17 @@ def _run(job: Job) -> dict[str, Any]:
         for name in ("segmenter.safetensors", "model.json"):
             job.run.add(name)
     return metrics
+
+
+def _labelled(job: Job, space: LabelSpace) -> list[Sample]:
+    """The images with true labels; all labels, pseudo-labels too, are seen to be readable."""
+    found: list[Sample] = []
+    for name in (*_LABELLED, "pseudo"):
+        if name in job.inputs:
+            samples = read_samples(job.inputs[name], check_files=True)
+            check_labels("segment", job.inputs[name], samples, space, job.console, as_images=name != "pseudo")
+            found += samples if name != "pseudo" else []
+    return found
 
 
 def segment_plan(config: SegmentConfig, task: task_module.SegmentTask) -> loop.Plan:
@@ -174,23 +181,11 @@ def _domain(
     return stream.make_domain(data, config.augment, seed=config.seed, number=number)
 
 
-def _check_labels(inputs: Mapping[str, Path]) -> None:
-    """Refuse a source image without a label, and pseudo-labels that are none."""
-    for manifest in (inputs[name] for name in _LABELLED if name in inputs):
-        if not manifest.is_file():  # in a pipeline it may be made later
-            continue
-        bare = [s for s in read_samples(manifest) if s.label is None or not s.label.is_file()]
-        if bare:
-            why = "" if bare[0].label is None else f" ({bare[0].label} is not there)"
-            what = f"{len(bare)} images have no label to learn from, first {bare[0].image}{why}"
-            raise DataError(what, manifest, "leave them out, or give a manifest with labels")
-    pseudo = inputs.get("pseudo")
-    if pseudo is not None and pseudo.is_file() and all(sample.label is None for sample in read_samples(pseudo)):
-        raise DataError("has no label", pseudo, "write labels with `uda pseudo-label`, or give it as --target")
-
-
 def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
-    _check_labels(inputs)
+    for manifest in (inputs[name] for name in _LABELLED if name in inputs):
+        require_labels(manifest)
+    if "pseudo" in inputs:
+        require_some_labels(inputs["pseudo"], "write labels with `uda pseudo-label`, or give it as --target")
     has_target = "target" in inputs or "pseudo" in inputs
     if config.adversary is not None and not has_target:
         mend = "give --target, or set adversary to null"

@@ -18,10 +18,9 @@ from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig, Probability
 from uda.data.label_space import LabelSpace, load_space
-from uda.data.rare_classes import class_counts, rare_class_probabilities
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
-from uda.data.supervision import split_pairs
+from uda.stages._labels import check_labels
 from uda.stages._translate_checks import TARGET_WAYS, check_translate, unguided
 from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
 from uda.translators.base import Direction, Setting
@@ -32,12 +31,14 @@ if TYPE_CHECKING:
     from uda.nets import segmenter as segmenter_nets
     from uda.segmenters import _store as store
     from uda.stages import _render as rendering
+    from uda.stages import _translate_data as fit_data
     from uda.stages import _translate_task as task_module
 else:
     dataset = lazy_import("uda.data.dataset")
     inference = lazy_import("uda.engine.inference")
     loop = lazy_import("uda.engine.loop")
     matching = lazy_import("uda.engine.matching")
+    fit_data = lazy_import("uda.stages._translate_data")
     rendering = lazy_import("uda.stages._render")
     runtime = lazy_import("uda.engine.runtime")
     segmenter_nets = lazy_import("uda.nets.segmenter")
@@ -116,6 +117,7 @@ def _run(job: Job) -> dict[str, Any]:
     rt = runtime.make_runtime(config.runtime)
     source = read_samples(job.inputs["source"], check_files=True)
     target = read_samples(job.inputs["target"], check_files=True)
+    check_labels("translate", job.inputs["source"], source, space, job.console)
     setting = _setting(job, space, rt, source, target)
     task = task_module.TranslateTask(config, setting)
     metrics: dict[str, Any] = {}
@@ -150,6 +152,8 @@ def _setting(
     bare = unguided(space)
     if (directory := job.inputs.get("guide")) is None:
         return bare
+    if not config.guided:
+        job.console.say(f"translate: {config.translator.name} asks no segmenter; --guide is shown in grid.png alone")
     network = store.load_segmenter(directory, expected_classes=list(space.names)).network
     if not config.guide_statistics:
         return replace(bare, guide=segmenter_nets.as_guide(rt.place(network)))
@@ -207,20 +211,23 @@ def _fit(
     target_samples: Sequence[Sample],
 ) -> dict[str, Any]:
     config: TranslateConfig = job.config
+    pairs = fit_data.read_pairs(job, space)
     if (init := job.inputs.get("init")) is not None:
         task_module.load_translator(task.translator, init)
-    maps = job.inputs.get("pairs") or job.inputs.get("pseudo")
-    source = _domain(config, space, source_samples, number=0, with_labels=True)
+    source = fit_data.domain(config, space, source_samples, number=0, with_labels=True)
+    unpaired = 0
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
-    if maps is None:
-        target = _domain(config, space, target_samples, number=1, with_labels=False)
+    if pairs is None:
+        target = fit_data.domain(config, space, target_samples, number=1, with_labels=False)
         target = replace(target, draws=config.target_candidates)
     else:
         few = task.translator.needs == "few_pairs"
         if few and config.fit.batch % (2 * rt.processes):
             mend = f"use a multiple of {2 * rt.processes}"
             raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
-        target = _labelled(config, space, read_samples(maps, check_files=True), target_samples if few else None)
+        target = fit_data.paired_domain(config, space, pairs, target_samples if few else None)
+        unpaired = len(target.data) - len(pairs.samples)
+        job.console.say(f"translate: {len(pairs.samples)} pairs" + (f" and {unpaired} images without" if few else ""))
     source, target = replace(source, rows=config.rows), replace(target, rows=config.rows)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
@@ -228,9 +235,9 @@ def _fit(
         guide = task.setting.guide_of("target")
         assert guide is not None
         batches = matching.most_alike(batches, guide, rt)
-    metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
+    metrics: dict[str, Any] = loop.fit(task, plan, batches, rt, job.run, job.console)
     task.translator.finalize(batches(0))
-    return metrics
+    return metrics if pairs is None else metrics | {"pairs": len(pairs.samples), "unpaired": unpaired}
 
 
 def translate_plan(config: TranslateConfig, task: task_module.TranslateTask) -> loop.Plan:
@@ -244,50 +251,6 @@ def translate_plan(config: TranslateConfig, task: task_module.TranslateTask) -> 
         schedule=task.translator.config.schedule,
         weights=task.translator.config.term_weights,
     )
-
-
-def _domain(
-    config: TranslateConfig, space: Any, samples: Sequence[Sample], *, number: int, with_labels: bool
-) -> stream.Domain:
-    data = dataset.SegmentationDataset(
-        samples, space, size=config.size, with_labels=with_labels, interpolation=config.interpolation
-    )
-    return stream.make_domain(data, config.augment, seed=config.seed, number=number)
-
-
-def _labelled(
-    config: TranslateConfig, space: LabelSpace, labelled: Sequence[Sample], target: Sequence[Sample] | None
-) -> stream.Domain:
-    """The pairs; with `target` by turns with unpaired images, whose map is 255 throughout.
-
-    Args:
-        config: settings of the stage.
-        space: the task's classes.
-        labelled: rows of --pairs or --pseudo; those without a label are no pairs.
-        target: rows of --target, where unpaired images are wanted; those that are pairs too are no unpaired ones.
-    """
-    known = [sample for sample in labelled if sample.label is not None]
-    pairs, _ = split_pairs(known, config.supervision, seed=0)  # the same pairs whatever the run's seed
-    paired = {sample.image for sample in pairs}
-    unpaired = {
-        # Their labels stay closed, and so do their specs.
-        sample.image: replace(sample, label=None, dataset=pairs[0].dataset, spec_base=pairs[0].spec_base)
-        for sample in (() if target is None else (*labelled, *target))
-        if sample.image not in paired
-    }
-    data = dataset.SegmentationDataset(
-        [*pairs, *unpaired.values()], space, size=config.size, interpolation=config.interpolation
-    )
-    weights = [sample.weight for sample in pairs]
-    until: int | None = None
-    if config.rare_classes:
-        counts = class_counts((data.sample_at(place)[1] for place in range(len(pairs))), space.num_classes)
-        weights = [a * float(b) for a, b in zip(weights, rare_class_probabilities(counts), strict=True)]
-        until = round(config.rare_classes * config.fit.images / (2 if unpaired else 1))
-    first = stream.Order(weights, config.seed, 1, until=until)
-    rest = stream.Order([sample.weight for sample in unpaired.values()], config.seed, 2)
-    order: stream.Order | stream.ByTurns = stream.ByTurns(first, rest, len(pairs)) if unpaired else first
-    return stream.Domain(data, order, config.augment, config.seed, 1)
 
 
 STAGE = Stage(

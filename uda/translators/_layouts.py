@@ -16,30 +16,26 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from uda.data.batch import Batch, Context
+    from uda.data.batch import Batch
     from uda.nets import init, spectral
 else:
     torch = lazy_import("torch")
     init, spectral = lazy_import("uda.nets.init"), lazy_import("uda.nets.spectral")
 
 
-def target_pairs(batch: Batch, context: Context, num_classes: int, *, method: str) -> tuple[Tensor, Tensor]:
-    """Target images_BCHW in [-1, 1] and their labels_BHW, looked at once an iteration.
+def target_pairs(batch: Batch, *, method: str) -> tuple[Tensor, Tensor]:
+    """Target images_BCHW in [-1, 1] and their labels_BHW.
+
+    A crop may hold no pixel of a known class; losses weighted by class are 0 then, and the fit goes on.
 
     Raises:
-        DataError: one of them is missing, or no pixel of the maps is of a known class: there is nothing to learn.
+        DataError: one of them is missing.
     """
     images, labels = batch.target_images_BCHW, batch.target_labels_BHW
     if images is None:
         raise DataError("no target images", f"translator {method}", "give --target")
     if labels is None:
         raise DataError("no label maps of target images", f"translator {method}", "give --pairs or --pseudo")
-    if "known" not in context.made:
-        context.made["known"] = bool((labels < num_classes).any())
-    if not context.made["known"]:
-        what = f"no pixel of {len(labels)} label maps at image {context.images_seen} is of a known class"
-        mend = "give maps with more labelled pixels (a lower threshold), larger crops or a larger batch"
-        raise DataError(what, f"translator {method}", mend)
     return images, labels
 
 

@@ -64,6 +64,11 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
             _averages.add_averages(networks, ["generator"])
         return networks
 
+    @classmethod
+    def varies(cls, config: Any) -> bool:
+        """Noise is drawn for every image."""
+        return True
+
     def after_step(self, context: Context) -> None:
         """Update the averaged weights, and count the step."""
         if self.config.ema is not None:
@@ -71,10 +76,14 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
         self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give the averaged weights batch norm's statistics of their own; see `_maps_of`."""
+        """Give the averaged weights batch norm's statistics of their own, from the source's maps, which are rendered.
+
+        The target's may be pseudo-labels, with holes that the source's have not.
+        """
         if self.config.ema is not None:
             few = _layouts.first_on(batches, self.config.statistics_batches, self._renderer)
-            estimate_statistics(self._renderer, map(self._maps_of, few), self._condition)
+            maps = (batch.source_labels_BHW for batch in few)
+            estimate_statistics(self._renderer, maps, self._condition)
 
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
@@ -126,10 +135,6 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
         """What the generator sees when it renders: by default the same as in training."""
         return self._condition(labels, generator)
 
-    def _maps_of(self, batch: Batch) -> Tensor | None:
-        """Maps whose images the averaged weights' statistics are of: by default the source's, which are rendered."""
-        return batch.source_labels_BHW
-
     def _make(self, labels: Tensor) -> Tensor:
         made: Tensor = self.networks["generator"](self._condition(labels))
         return made
@@ -168,19 +173,19 @@ def few_pairs(batch: Batch, context: Context, num_classes: int, *, method: str) 
     An image is one of a pair where its map has a pixel of a known class; a map that is 255 throughout is none.
 
     Returns:
-        Images_BCHW and labels_BHW of the pairs, at least one, and the unpaired images_BCHW: the pairs' own where the
-        batch has no others.
+        Images_BCHW and labels_BHW of the pairs, and the unpaired images_BCHW; where the batch has none of one kind, the
+        others stand in (a crop of a pair may show no known class: then its terms by class are 0).
 
     Raises:
-        DataError: there are no target images or maps, or no pair among them.
+        DataError: there are no target images or maps.
     """
-    images, labels = _layouts.target_pairs(batch, context, num_classes, method=method)
+    images, labels = _layouts.target_pairs(batch, method=method)
     if "paired" not in context.made:
         context.made["paired"] = (labels < num_classes).flatten(1).any(1).tolist()
     chosen: list[bool] = context.made["paired"]
     paired = [place for place, known in enumerate(chosen) if known]
     others = [place for place, known in enumerate(chosen) if not known]
-    return (images[paired], labels[paired]), images[others or paired]
+    return (images[paired or others], labels[paired or others]), images[others or paired]
 
 
 @contextmanager

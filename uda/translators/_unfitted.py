@@ -37,6 +37,11 @@ class AbstractUnfittedTranslator(AbstractTranslator):
 class AbstractRestyler(AbstractUnfittedTranslator):
     """What takes colours or the like for image i from image i of the other domain, which the caller draws at random."""
 
+    @classmethod
+    def varies(cls, config: Any) -> bool:
+        """By the image of the other domain."""
+        return True
+
     @abstractmethod
     def restyle(self, images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
         """Images in [-1, 1], float32 as both inputs."""

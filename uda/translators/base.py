@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from uda.core.config import MethodConfig
@@ -109,6 +110,7 @@ class AbstractTranslator(ABC):
         translates: "image" or "label": what of the source it reads when rendering.
         size_multiple: image height and width must be divisible by this.
         directions: which ways it renders.
+        pairs_are_few: whether it is made for true labels on a few target images, not for pseudo-labels on all.
     """
 
     Config: ClassVar[type[TranslatorConfigBase]]
@@ -116,6 +118,7 @@ class AbstractTranslator(ABC):
     translates: ClassVar[Literal["image", "label"]] = "image"
     size_multiple: ClassVar[int] = 1
     directions: ClassVar[tuple[Direction, ...]] = ("source_to_target",)
+    pairs_are_few: ClassVar[bool] = False
 
     config: Any
     networks: Mapping[str, nn.Module]
@@ -138,6 +141,16 @@ class AbstractTranslator(ABC):
     def requires_guide(cls, config: Any) -> bool:
         """Whether it cannot work without a guide when configured so."""
         return False
+
+    @classmethod
+    def varies(cls, config: Any) -> bool:
+        """Whether one input has several renders as configured: by noise, or by the target image drawn for it."""
+        return False
+
+    @classmethod
+    def files(cls, config: Any) -> dict[str, Path]:
+        """Files that fitting reads as configured, by their settings' keys."""
+        return {}
 
     @classmethod
     def check_classes(cls, config: Any, setting: Setting) -> None:

@@ -129,6 +129,11 @@ class Munit(AbstractTranslator):
             f"{part}_{domain}": network for domain in OTHER for part, network in _networks(config).items()
         }
 
+    @classmethod
+    def varies(cls, config: MunitConfig) -> bool:
+        """Each render has a style of its own."""
+        return True
+
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `MunitWeights`."""
         images = domain_images(batch, *OTHER, method="munit")

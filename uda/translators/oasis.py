@@ -102,7 +102,7 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `OasisWeights`."""
-        images, labels = _layouts.target_pairs(batch, context, self._classes, method="oasis")
+        images, labels = _layouts.target_pairs(batch, method="oasis")
         active = [self.networks[name] for name in dict.fromkeys(("discriminator", player))]
         with spectral.weights_once(active):
             if player == "discriminator":
@@ -126,10 +126,6 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
         """Noise as `OasisConfig.noise` says, and layout, joined."""
         field = noise_field(labels, self._classes, self.config.noise_channels, self.config.noise, generator)
         return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
-
-    def _maps_of(self, batch: Batch) -> Tensor | None:
-        """The maps that it is fitted on."""
-        return batch.target_labels_BHW
 
     def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
         fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(labels))

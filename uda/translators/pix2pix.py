@@ -113,6 +113,11 @@ class Pix2pix(AbstractTranslator):
         """The U-Net halves so often."""
         return 1 << config.levels
 
+    @classmethod
+    def varies(cls, config: Pix2pixConfig) -> bool:
+        """Dropout stays on when it renders."""
+        return config.dropout > 0
+
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn on the target's pairs; see `Pix2pixWeights`.
 

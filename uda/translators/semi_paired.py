@@ -130,6 +130,8 @@ class SemiPairedConfig(TranslatorConfigBase):
     def _vgg_is_given(self) -> Self:
         if self.weights.vgg and self.vgg is None:
             raise ValueError("weights.vgg needs VGG-19's weights: set vgg to their file, or weights.vgg to 0")
+        if self.vgg is not None and not self.weights.vgg:
+            raise ValueError("vgg is read for weights.vgg alone: give that a weight, or leave vgg out")
         return self
 
     @model_validator(mode="after")
@@ -167,6 +169,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
 
     Config = SemiPairedConfig
     needs = "few_pairs"
+    pairs_are_few = True
 
     def __init__(self, config: SemiPairedConfig, setting: Setting) -> None:
         self.config = config
@@ -197,6 +200,11 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
         """`generator`, then `discriminator` (on pairs), then `unconditional`."""
         names = ("generator", "discriminator", "unconditional")
         return {name: list(self.networks[name].parameters()) for name in names}
+
+    @classmethod
+    def files(cls, config: SemiPairedConfig) -> dict[str, Path]:
+        """VGG-19's weights, where their term has a weight."""
+        return {"translator.vgg": config.vgg} if config.weights.vgg and config.vgg is not None else {}
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SemiPairedWeights`."""

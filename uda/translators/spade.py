@@ -107,6 +107,8 @@ class SpadeConfig(TranslatorConfigBase):
     def _parts_fit(self) -> Self:
         if self.weights.vgg and self.vgg is None:
             raise ValueError("weights.vgg needs VGG-19's weights: set vgg to their file, or weights.vgg to 0")
+        if self.vgg is not None and not self.weights.vgg:
+            raise ValueError("vgg is read for weights.vgg alone: give that a weight (paper: 10), or leave vgg out")
         if self.style == "reference" and not self.image_encoder:
             raise ValueError("style reference needs an image encoder: set image_encoder true, or style prior")
         return self
@@ -173,9 +175,19 @@ class Spade(AbstractTranslator):
         """The generator doubles so often."""
         return 1 << config.doublings
 
+    @classmethod
+    def varies(cls, config: SpadeConfig) -> bool:
+        """Where it has styles."""
+        return config.image_encoder
+
+    @classmethod
+    def files(cls, config: SpadeConfig) -> dict[str, Path]:
+        """VGG-19's weights, where their term has a weight."""
+        return {"translator.vgg": config.vgg} if config.weights.vgg and config.vgg is not None else {}
+
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SpadeWeights`."""
-        images, labels = _layouts.target_pairs(batch, context, self._classes, method="spade")
+        images, labels = _layouts.target_pairs(batch, method="spade")
         if "layout" not in context.made:
             context.made["layout"] = self._layout(labels)
         layout: Tensor = context.made["layout"]
@@ -201,7 +213,10 @@ class Spade(AbstractTranslator):
             self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give averaged weights batch norm's statistics of their own, from maps (and styles) they are fitted on."""
+        """Give averaged weights batch norm's statistics of their own, from the source's maps in the target's styles.
+
+        Those are what is rendered; the target's maps may be pseudo-labels, with holes that the source's have not.
+        """
         if self.config.ema is None:
             return
         network = self._rendering("generator")
@@ -290,7 +305,7 @@ class Spade(AbstractTranslator):
         return self._encoded(in_turn(images, count), generator)[0]
 
     def _inputs_of(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """What the rendering generator is given of a batch that it was fitted on."""
-        images, labels = batch.target_images_BCHW, batch.target_labels_BHW
-        assert images is not None and labels is not None  # the fit has seen to it
+        """What the rendering generator is given: maps of the source, styles of the target."""
+        images, labels = batch.target_images_BCHW, _layouts.source_labels(batch, method="spade")
+        assert images is not None  # the fit has seen to it
         return (self._layout(labels), *self._encoded(images, generator)[:1])

@@ -106,6 +106,7 @@ class Tcr(_segmented.AbstractNoisyLayoutTranslator):
 
     Config = TcrConfig
     needs = "pairs"
+    pairs_are_few = True
 
     def __init__(self, config: TcrConfig, setting: Setting) -> None:
         self.config = config
@@ -114,7 +115,7 @@ class Tcr(_segmented.AbstractNoisyLayoutTranslator):
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `TcrWeights`."""
-        pairs = _layouts.target_pairs(batch, context, self._classes, method="tcr")
+        pairs = _layouts.target_pairs(batch, method="tcr")
         network = self.networks["discriminator"]
         if player == "generator":
             with _segmented.frozen(network), spectral.weights_once([self.networks["generator"], network]):
