@@ -173,3 +173,62 @@ def test_several_processes_keep_their_receipts_in_one_journal(tmp_path: Path) ->
     second.write('b "2", c.png', b"b")
     first.reread()
     assert first.has("a.png") and first.has('b "2", c.png')
+
+
+TEARS = {
+    "in the path": '"images/b.p',
+    "before the size": '"images/b.png",',
+    "before the hash": '"images/b.png",4,',
+    "in the hash": '"images/b.png",4,' + "ab" * 20,
+    "before the newline": '"images/b.png",4,' + "ab" * 32,
+    "in a letter": '"images/b\udcc3',
+    "in the header": "path,si",
+}
+
+
+@pytest.mark.parametrize("tear", TEARS)
+def test_a_torn_line_of_the_journal_is_cut_off(tmp_path: Path, tear: str) -> None:
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    first.write("images/a.png", b"aaaa")
+    first.path("images/b.png").write_bytes(b"bbbb")
+    journal = next(first.partial.glob("*.csv"))
+    kept = "" if tear == "in the header" else journal.read_text()
+    journal.write_bytes((kept + TEARS[tear]).encode(errors="surrogateescape"))
+    second = RunDirectory(tmp_path / "out")
+    assert second.begin("f", {}) is True
+    assert second.has("images/a.png") == bool(kept)
+    assert not second.has("images/b.png")
+    second.write("images/b.png", b"bbbb")
+    third = RunDirectory(tmp_path / "out")
+    third.begin("f", {})
+    assert third.has("images/b.png")
+    third.write("images/a.png", b"aaaa")
+    third.complete(manifest(third.outputs_digest()))
+    assert [one.path for one in read_receipts(third.out / RECEIPTS)] == ["images/a.png", "images/b.png"]
+    assert verify(third.out, deep=True) == []
+
+
+def test_a_receipt_that_was_glued_to_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    with next(first.partial.glob("*.csv")).open("a") as file:
+        file.write(TEARS["in the hash"])
+    first.write("glued.png", b"g")
+    first.write("after.png", b"a")
+    second = RunDirectory(tmp_path / "out")
+    second.begin("f", {})
+    assert second.has("after.png")
+    assert not second.has("glued.png")
+
+
+def test_names_with_quotes_commas_and_newlines_keep_their_receipts(tmp_path: Path) -> None:
+    names = ['a "1", b.png', "two\nlines.png", "r\r\n.png", "ümlaut.png"]
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    for name in names:
+        first.write(name, b"x")
+    second = RunDirectory(tmp_path / "out")
+    second.begin("f", {})
+    assert all(second.has(name) for name in names)
+    assert second.outputs_digest() == first.outputs_digest()

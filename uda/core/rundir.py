@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from uda.core.manifest import (
     RECEIPTS,
     Manifest,
     Receipt,
-    read_receipts,
     receipts_digest,
     write_atomically,
     write_receipts,
@@ -28,6 +28,8 @@ from uda.core.manifest import (
 _STARTED = "started.json"
 _JOURNAL = "receipts.csv"
 _HEADER = "path,size,sha256\n"
+_LINE = re.compile(r'^"((?:[^"]|"")*)",(\d+),([0-9a-f]{64})\n', re.MULTILINE)
+"""A whole line of the journal: one that a full disk or a killed process tore off lacks the end of these."""
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -63,15 +65,16 @@ class RunDirectory:
         self.partial.mkdir(parents=True, exist_ok=True)
         write_atomically(self.partial / _STARTED, json.dumps({"fingerprint": fingerprint}).encode())
         (self.partial / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        if not (self.partial / _JOURNAL).exists():  # here, by one process, before several append to it
-            (self.partial / _JOURNAL).write_text(_HEADER)
+        self._mend_journal()  # here, by one process, before several append to it
         self.reread()
         return resumed
 
     def reread(self) -> None:
         """Take over the receipts in the partial directory (of an interrupted run, or of the first process)."""
         if (self.partial / _JOURNAL).is_file():
-            self._receipts = {one.path: one for one in read_receipts(self.partial / _JOURNAL)}
+            found = _LINE.finditer(_read(self.partial / _JOURNAL))
+            receipts = (Receipt(one[1].replace('""', '"'), int(one[2]), one[3]) for one in found)
+            self._receipts = {one.path: one for one in receipts}
 
     def path(self, name: str) -> Path:
         """Where the output `name` is to be written; its folder is made."""
@@ -117,6 +120,14 @@ class RunDirectory:
         self.partial.rename(self.out)
         shutil.rmtree(old, ignore_errors=True)
 
+    def _mend_journal(self) -> None:
+        """Leave nothing but whole lines in the journal, so that the next receipt starts a line of its own."""
+        journal = self.partial / _JOURNAL
+        there = _read(journal) if journal.is_file() else ""
+        whole = _HEADER + "".join(one[0] for one in _LINE.finditer(there))
+        if whole != there:
+            write_atomically(journal, whole.encode())
+
     def _keep(self, receipt: Receipt) -> Receipt:
         self._receipts[receipt.path] = receipt
         journal = self.partial / _JOURNAL
@@ -125,3 +136,8 @@ class RunDirectory:
             path = receipt.path.replace('"', '""')
             file.write((_HEADER if new else "") + f'"{path}",{receipt.size},{receipt.sha256}\n')
         return receipt
+
+
+def _read(journal: Path) -> str:
+    """The journal's text, whatever bytes a torn line ends in, and with the newlines that names may hold."""
+    return journal.read_bytes().decode(errors="replace")
