@@ -151,8 +151,54 @@ def test_work_that_is_not_gone_on_with_is_set_aside(tmp_path: Path, fingerprint:
     assert second.begin(fingerprint, {}, fresh=fresh) is False
     assert not second.has("a")
     assert not (second.partial / "a").exists()
-    assert (tmp_path / "out.partial.old/a").read_bytes() == b"old work"
+    assert (tmp_path / "out.partial.f/a").read_bytes() == b"old work"
     assert second.started_for() == fingerprint
+
+
+def test_work_that_was_set_aside_is_taken_back_when_its_settings_come_again(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def begin(fingerprint: str) -> tuple[RunDirectory, bool]:
+        run = RunDirectory(tmp_path / "out", said.append)
+        return run, run.begin(fingerprint, {})
+
+    for fingerprint in ("a" * 64, "b" * 64, "c" * 64):
+        run, resumed = begin(fingerprint)
+        run.path(CHECKPOINT).write_bytes(fingerprint.encode())
+        run.write("x", fingerprint.encode())
+        assert not resumed
+    out = tmp_path / "out"
+    assert said == [
+        f"{out}.partial: set aside as out.partial.{one * 8} ({size}; its own settings go on with it; removed when out "
+        "is complete)"
+        for one, size in (("a", said[0].split("(")[1].split(";")[0]), ("b", said[1].split("(")[1].split(";")[0]))
+    ]
+    said.clear()
+    assert RunDirectory(out).interrupted("a" * 64) == tmp_path / "out.partial.aaaaaaaa"
+    run, resumed = begin("a" * 64)
+    assert resumed and run.has("x") and run.path(CHECKPOINT).read_bytes() == b"a" * 64
+    assert said[1:] == [f"{out}.partial.aaaaaaaa is taken back as out.partial: going on with it"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.partial", *(f"out.partial.{n * 8}" for n in "bc")]
+    said.clear()
+    run.complete(manifest(run.outputs_digest()))
+    assert said == [f"{out}.partial.{n * 8}: removed, for out is complete" for n in "bc"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_holds_no_work_is_not_kept(tmp_path: Path) -> None:
+    RunDirectory(tmp_path / "out").begin("f", {})
+    RunDirectory(tmp_path / "out").begin("g", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
+
+
+def test_nothing_that_was_set_aside_is_overwritten(tmp_path: Path) -> None:
+    for number in range(3):
+        run = RunDirectory(tmp_path / "out")
+        run.begin("f", {}, fresh=True)
+        run.path(CHECKPOINT).write_text(str(number))
+    RunDirectory(tmp_path / "out").begin("g", {})
+    kept = {path.name: (path / CHECKPOINT).read_text() for path in tmp_path.glob("out.partial.*")}
+    assert kept == {"out.partial.f": "0", "out.partial.f-2": "1", "out.partial.f-3": "2"}
 
 
 def test_a_partial_directory_of_unknown_origin_is_set_aside(tmp_path: Path) -> None:
@@ -161,6 +207,8 @@ def test_a_partial_directory_of_unknown_origin_is_set_aside(tmp_path: Path) -> N
     run = RunDirectory(tmp_path / "out")
     assert run.started_for() is None
     assert run.begin("f", {}) is False
+    assert (tmp_path / "out.partial.old/notes.txt").read_text() == "mine"
+    run.complete(manifest(run.outputs_digest()))
     assert (tmp_path / "out.partial.old/notes.txt").read_text() == "mine"
 
 

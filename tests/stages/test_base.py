@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -226,14 +227,38 @@ def test_an_interrupted_run_is_gone_on_with(canvas: Path, capsys: pytest.Capture
     assert manifest.outputs == go(canvas, force=True).outputs
 
 
-def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path) -> None:
+def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError):
         go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
     blue = PaintConfig(colour="blue")
     decision = what(canvas, blue)
     assert (decision.action, decision.reason) == ("run", "an interrupted run had other settings")
+    with pytest.raises(RuntimeError):
+        go(canvas, blue, stage=failing(PAINT))
+    (aside,) = canvas.parent.glob("out.partial.*")
+    assert (aside / "a.txt").read_text() == "red"
+    said = capsys.readouterr().err
+    assert f"out.partial: set aside as {aside.name}" in said and "removed when out is complete" in said
     assert go(canvas, blue).metrics["written"] == ["a.txt", "b.txt"]
-    assert (canvas.parent / "out.partial.old/a.txt").read_text() == "red"
+    assert f"{aside}: removed, for out is complete" in capsys.readouterr().err
+    assert not aside.exists()
+
+
+def test_a_slip_between_two_runs_loses_nothing(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for colour in ("red", "blue"):
+        write = functools.partial(lambda job, colour: job.run.write("a.txt", colour.encode()), colour=colour)
+        with pytest.raises(RuntimeError):
+            go(canvas, PaintConfig(colour=colour), stage=failing(PAINT, write))
+    decision = what(canvas)
+    assert (decision.action, decision.reason) == (
+        "resume",
+        f"interrupted run of the same settings found in out.partial.{decision.fingerprint[:8]}",
+    )
+    capsys.readouterr()
+    assert go(canvas).metrics["written"] == ["b.txt"]
+    assert "is taken back as out.partial: going on with it" in capsys.readouterr().err
+    assert verify(canvas.parent / "out", deep=True) == []
+    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
 
 
 def test_force_does_not_go_on_with_an_interrupted_run(canvas: Path) -> None:

@@ -114,17 +114,19 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
         raise ConfigError("exists and was not made by this program", out, "choose another --out")
     if old is not None and old.stage != stage.name:
         raise ConfigError(f"holds the results of '{old.stage}'", out, "choose another --out")
-    started = RunDirectory(out).started_for()
+    run = RunDirectory(out)
+    interrupted = run.interrupted(fingerprint)
     if force:
         action, reason = "run", "--force"
     elif old is not None and old.fingerprint == fingerprint:
         action, reason = "skip", "complete, same settings and inputs"
-    elif started == fingerprint:
-        action, reason = "resume", "interrupted run of the same settings found"
+    elif interrupted is not None:
+        where = "" if interrupted == run.partial else f" in {interrupted.name}"
+        action, reason = "resume", f"interrupted run of the same settings found{where}"
     elif old is not None:
         action, reason = "run", f"stale: {_difference(old, stage, settings, content)}"
     else:
-        action, reason = "run", "not made yet" if started is None else "an interrupted run had other settings"
+        action, reason = "run", "not made yet" if run.started_for() is None else "an interrupted run had other settings"
     return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
 
 
@@ -203,7 +205,7 @@ def execute(
     if stage.check is not None:
         stage.check(config, inputs)
     resolved = config.model_dump(mode="json")
-    run = RunDirectory(out)
+    run = RunDirectory(out, console.say)
     if is_first_process():
         run.begin(decision.fingerprint, resolved, fresh=decision.action == "run")
     wait_for_processes(config)
