@@ -185,6 +185,16 @@ def test_work_that_was_set_aside_is_taken_back_when_its_settings_come_again(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"forced": true}', '{"fingerprint": null}'])
+def test_a_partial_directory_that_does_not_say_what_it_is_for_is_of_unknown_origin(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial/started.json").write_text(text)
+    run = RunDirectory(tmp_path / "out")
+    assert run.started_for() is None
+    assert run.begin("f", {}) is False
+    assert (tmp_path / "out.partial.old/started.json").read_text() == text
+
+
 def test_what_holds_no_work_is_not_kept(tmp_path: Path) -> None:
     RunDirectory(tmp_path / "out").begin("f", {})
     RunDirectory(tmp_path / "out").begin("g", {})

@@ -267,6 +267,44 @@ def test_force_does_not_go_on_with_an_interrupted_run(canvas: Path) -> None:
     assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
 
 
+def test_a_forced_run_that_was_interrupted_is_gone_on_with(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = go(canvas)
+    with pytest.raises(RuntimeError):
+        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")), force=True)
+    assert what(canvas).action == "skip"  # the old results are whole
+    decision = what(canvas, force=True)
+    assert (decision.action, decision.reason) == (
+        "resume",
+        "interrupted run of --force found",
+    )
+    capsys.readouterr()
+    again = go(canvas, force=True)
+    assert "to start anew instead, stop this and remove out.partial" in capsys.readouterr().err
+    assert again.metrics["written"] == ["b.txt"]
+    assert again.outputs == first.outputs
+    decision = what(canvas, force=True)  # complete now: forced anew
+    assert (decision.action, decision.reason) == ("run", "--force")
+    assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
+
+
+def test_a_forced_run_may_be_gone_on_with_by_either_command_and_stays_forced(canvas: Path) -> None:
+    for force, name in ((True, "a.txt"), (False, "b.txt")):
+        write = functools.partial(lambda job, name: job.run.write(name, b"red"), name=name)
+        with pytest.raises(RuntimeError):
+            go(canvas, stage=failing(PAINT, write), force=force)
+    assert what(canvas).action == what(canvas, force=True).action == "resume"
+    assert go(canvas, force=True).metrics["written"] == []
+
+
+def test_a_forced_run_goes_on_with_its_own_work_though_older_work_lies_aside(canvas: Path) -> None:
+    for force, name in ((False, "a.txt"), (True, "b.txt")):
+        write = functools.partial(lambda job, name: job.run.write(name, b"red"), name=name)
+        with pytest.raises(RuntimeError):
+            go(canvas, stage=failing(PAINT, write), force=force)
+    assert go(canvas, force=True).metrics["written"] == ["a.txt"]
+    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
+
+
 def test_a_stage_that_fails_leaves_the_old_results_whole(canvas: Path) -> None:
     go(canvas)
     before = snapshot(canvas.parent / "out")

@@ -56,24 +56,37 @@ class RunDirectory:
         """The fingerprint that the partial directory was started for, None where there is none."""
         return _started_for(self.partial)
 
-    def interrupted(self, fingerprint: str) -> Path | None:
-        """Where an interrupted run of this fingerprint lies, set aside or not; None where there is none."""
-        folders = (self.partial, *self._set_aside())
-        return next((folder for folder in folders if _started_for(folder) == fingerprint), None)
+    def interrupted(self, fingerprint: str, *, forced: bool = False) -> Path | None:
+        """Where an interrupted run of this fingerprint lies, set aside or not; None where there is none.
 
-    def begin(self, fingerprint: str, config: dict[str, Any], *, fresh: bool = False) -> bool:
+        Args:
+            fingerprint: that is gone on with.
+            forced: only a run that was itself started by force counts.
+        """
+        for folder in (self.partial, *self._set_aside()):
+            if _started_for(folder) == fingerprint and (not forced or _started(folder).get("forced")):
+                return folder
+        return None
+
+    def begin(self, fingerprint: str, config: dict[str, Any], *, fresh: bool = False, forced: bool = False) -> bool:
         """Open the partial directory; True when it goes on with work of the same fingerprint.
 
-        Work started for other settings, or any with `fresh`, is set aside.
+        Args:
+            fingerprint: work started for another one is set aside.
+            config: all settings, for people to read.
+            fresh: set aside any work.
+            forced: go on with work that was itself started by force, no other; what is begun now is marked as such.
         """
-        found = None if fresh else self.interrupted(fingerprint)
+        found = None if fresh else self.interrupted(fingerprint, forced=forced)
         if found != self.partial:
             self._put_aside()
             if found is not None:
                 found.rename(self.partial)
                 self._say(f"{found} is taken back as {self.partial.name}: going on with it")
+        forced = forced or (found is not None and bool(_started(self.partial).get("forced")))
+        started = {"fingerprint": fingerprint, "forced": forced}
         self.partial.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.partial / _STARTED, json.dumps({"fingerprint": fingerprint}).encode())
+        write_atomically(self.partial / _STARTED, json.dumps(started).encode())
         (self.partial / _SETTINGS).write_text(yaml.safe_dump(config, sort_keys=False))
         self._mend_journal()  # here, by one process, before several append to it
         self.reread()
@@ -181,12 +194,18 @@ def _read(journal: Path) -> str:
     return journal.read_bytes().decode(errors="replace")
 
 
-def _started_for(folder: Path) -> str | None:
-    """The fingerprint that a partial directory was started for, None where that is not known."""
+def _started(folder: Path) -> dict[str, Any]:
+    """What a partial directory says of its run, empty where that is not known."""
     try:
-        return str(json.loads((folder / _STARTED).read_text())["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        found = json.loads((folder / _STARTED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _started_for(folder: Path) -> str | None:
+    fingerprint = _started(folder).get("fingerprint")
+    return None if fingerprint is None else str(fingerprint)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

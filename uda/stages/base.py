@@ -115,19 +115,24 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     if old is not None and old.stage != stage.name:
         raise ConfigError(f"holds the results of '{old.stage}'", out, "choose another --out")
     run = RunDirectory(out)
-    interrupted = run.interrupted(fingerprint)
-    if force:
+    interrupted = run.interrupted(fingerprint, forced=force)
+    if force and interrupted is not None:
+        action, reason = "resume", f"interrupted run of --force found{_place(interrupted, run)}"
+    elif force:
         action, reason = "run", "--force"
     elif old is not None and old.fingerprint == fingerprint:
         action, reason = "skip", "complete, same settings and inputs"
     elif interrupted is not None:
-        where = "" if interrupted == run.partial else f" in {interrupted.name}"
-        action, reason = "resume", f"interrupted run of the same settings found{where}"
+        action, reason = "resume", f"interrupted run of the same settings found{_place(interrupted, run)}"
     elif old is not None:
         action, reason = "run", f"stale: {_difference(old, stage, settings, content)}"
     else:
         action, reason = "run", "not made yet" if run.started_for() is None else "an interrupted run had other settings"
     return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
+
+
+def _place(interrupted: Path, run: RunDirectory) -> str:
+    return "" if interrupted == run.partial else f" in {interrupted.name}"
 
 
 def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, dict[str, str]]:
@@ -198,6 +203,8 @@ def execute(
     """
     decision = decide(stage, config, inputs, out, force=force)
     console.say(f"{stage.name} -> {out}: {_VERB[decision.action]} ({decision.reason})")
+    if force and decision.action == "resume":
+        console.say(f"{stage.name} -> {out}: to start anew instead, stop this and remove {out.name}.partial")
     if decision.action == "skip":
         manifest = read_manifest(out)
         assert manifest is not None
@@ -207,7 +214,7 @@ def execute(
     resolved = config.model_dump(mode="json")
     run = RunDirectory(out, console.say)
     if is_first_process():
-        run.begin(decision.fingerprint, resolved, fresh=decision.action == "run")
+        run.begin(decision.fingerprint, resolved, fresh=decision.action == "run", forced=force)
     wait_for_processes(config)
     started = time.time()
     if not is_first_process():
