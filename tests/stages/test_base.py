@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from uda.core import provenance
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
 from uda.core.manifest import MANIFEST, Manifest, complete_manifest, read_manifest, verify
@@ -103,6 +104,8 @@ def test_the_manifest_tells_what_was_done(canvas: Path) -> None:
     assert manifest.metrics == {"written": ["a.txt", "b.txt"], "inputs": ["canvas"]}
     assert manifest.recorded["seconds"] >= 0
     assert manifest.recorded["versions"]["torch"]
+    assert manifest.recorded["code"] == provenance.code()
+    assert "interrupted" not in manifest.recorded
     assert verify(canvas.parent / "out", deep=True) == []
 
 
@@ -225,6 +228,25 @@ def test_an_interrupted_run_is_gone_on_with(canvas: Path, capsys: pytest.Capture
     assert manifest.metrics["written"] == ["b.txt"]
     assert verify(canvas.parent / "out", deep=True) == []
     assert manifest.outputs == go(canvas, force=True).outputs
+
+
+def test_the_time_before_an_interruption_counts(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def an_hour(job: Job) -> None:
+        job.run.write("a.txt", b"red")
+        started = job.run.partial / "started.json"
+        told = json.loads(started.read_text())
+        started.write_text(json.dumps({**told, "since": told["since"] - 3600}))
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            go(canvas, stage=failing(PAINT, an_hour))
+    capsys.readouterr()
+    recorded = go(canvas).recorded
+    assert 7200 <= recorded["seconds"] < 7300
+    assert "(2h 00m in all)" in capsys.readouterr().err
+    assert [round(one["seconds"], -2) for one in recorded["interrupted"]] == [3600, 3600]
+    assert [one["code"] for one in recorded["interrupted"]] == [provenance.code()] * 2
+    assert go(canvas, force=True).recorded["seconds"] < 3600
 
 
 def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ class Manifest:
         inputs: name -> {"path", "digest"}.
         outputs: digest of all receipts; what downstream stages see.
         metrics: the stage's results.
-        recorded: versions, machine, seconds; no part of any digest.
+        recorded: code, versions, machine, seconds (`uda.core.provenance`); no part of any digest.
     """
 
     stage: str

@@ -12,7 +12,8 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class RunDirectory:
         self.out, self._say = out, say
         self.partial = out.with_name(out.name + ".partial")
         self._receipts: dict[str, Receipt] = {}
+        self.earlier: list[dict[str, Any]] = []
+        """The interrupted runs that this one goes on with, each with its `seconds`; known once it has begun."""
 
     def started_for(self) -> str | None:
         """The fingerprint that the partial directory was started for, None where there is none."""
@@ -68,7 +71,15 @@ class RunDirectory:
                 return folder
         return None
 
-    def begin(self, fingerprint: str, config: dict[str, Any], *, fresh: bool = False, forced: bool = False) -> bool:
+    def begin(
+        self,
+        fingerprint: str,
+        config: dict[str, Any],
+        *,
+        fresh: bool = False,
+        forced: bool = False,
+        told: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Open the partial directory; True when it goes on with work of the same fingerprint.
 
         Args:
@@ -76,6 +87,7 @@ class RunDirectory:
             config: all settings, for people to read.
             fresh: set aside any work.
             forced: go on with work that was itself started by force, no other; what is begun now is marked as such.
+            told: what `earlier` shall say of this run if it is interrupted and gone on with.
         """
         found = None if fresh else self.interrupted(fingerprint, forced=forced)
         if found != self.partial:
@@ -83,8 +95,15 @@ class RunDirectory:
             if found is not None:
                 found.rename(self.partial)
                 self._say(f"{found} is taken back as {self.partial.name}: going on with it")
-        forced = forced or (found is not None and bool(_started(self.partial).get("forced")))
-        started = {"fingerprint": fingerprint, "forced": forced}
+        before = _started(self.partial) if found is not None else {}
+        self.earlier = _earlier(before, self.partial)
+        started = {
+            "fingerprint": fingerprint,
+            "forced": forced or bool(before.get("forced")),
+            "since": time.time(),
+            "told": dict(told or {}),
+            "earlier": self.earlier,
+        }
         self.partial.mkdir(parents=True, exist_ok=True)
         write_atomically(self.partial / _STARTED, json.dumps(started).encode())
         (self.partial / _SETTINGS).write_text(yaml.safe_dump(config, sort_keys=False))
@@ -206,6 +225,14 @@ def _started(folder: Path) -> dict[str, Any]:
 def _started_for(folder: Path) -> str | None:
     fingerprint = _started(folder).get("fingerprint")
     return None if fingerprint is None else str(fingerprint)
+
+
+def _earlier(before: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """The interrupted runs of a partial directory; the last one went on until it wrote its last file, killed or not."""
+    if "since" not in before:
+        return []
+    last = max(path.stat().st_mtime for path in folder.iterdir())
+    return [*before["earlier"], {"seconds": round(max(0.0, last - before["since"]), 1), **before["told"]}]
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from uda.core import memory
+from uda.core import provenance
 from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
@@ -214,7 +212,8 @@ def execute(
     resolved = config.model_dump(mode="json")
     run = RunDirectory(out, console.say)
     if is_first_process():
-        run.begin(decision.fingerprint, resolved, fresh=decision.action == "run", forced=force)
+        fresh, told = decision.action == "run", {"code": provenance.code()}
+        run.begin(decision.fingerprint, resolved, fresh=fresh, forced=force, told=told)
     wait_for_processes(config)
     started = time.time()
     if not is_first_process():
@@ -222,7 +221,7 @@ def execute(
             wait_for_processes(config)
             return complete_manifest(out)
         run.reread()
-    memory.restart_peak()
+    provenance.begin()
     metrics = stage.run(Job(config, dict(inputs), run, console))
     manifest = Manifest(
         stage=stage.name,
@@ -234,11 +233,12 @@ def execute(
         inputs=decision.inputs,
         outputs=run.outputs_digest(),
         metrics=metrics,
-        recorded=recorded(time.time() - started),
+        recorded=provenance.recorded(time.time() - started, run.earlier),
     )
     if is_first_process():
         run.complete(manifest)
-        console.say(f"{stage.name} -> {out}: done in {duration(time.time() - started)}")
+        whole = f" ({duration(manifest.recorded['seconds'])} in all)" if run.earlier else ""
+        console.say(f"{stage.name} -> {out}: done in {duration(time.time() - started)}{whole}")
     wait_for_processes(config)
     return manifest
 
@@ -268,23 +268,3 @@ def wait_for_processes(config: StageConfig) -> None:
 
 
 _VERB: Mapping[str, str] = {"run": "running", "resume": "going on", "skip": "skipped"}
-
-
-def recorded(seconds: float) -> dict[str, Any]:
-    """Versions and machine, for the record."""
-    packages = ("uda", "torch", "segmentation-models-pytorch", "timm", "kornia")
-    return {
-        "seconds": round(seconds, 1),
-        "peak_memory_mb": memory.peak_megabytes(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in packages},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
