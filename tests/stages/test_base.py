@@ -177,6 +177,32 @@ def test_inputs_that_moved_or_were_only_touched_stay_valid(canvas: Path, tmp_pat
     assert decide(PAINT, PaintConfig(), {"canvas": moved}, tmp_path / "out", force=False).action == "skip"
 
 
+def test_images_and_labels_that_are_overwritten_make_stale_what_came_of_a_manifest_of_ones_own(canvas: Path) -> None:
+    label = canvas.parent / "a.png"
+    label.write_bytes(b"old")
+    canvas.write_text("image,label,dataset\na.png,a.png,\n")
+    go(canvas)
+    assert what(canvas).action == "skip"
+    label.write_bytes(b"newer")
+    assert what(canvas).reason == "stale: input canvas changed"
+    go(canvas)
+    label.unlink()  # which is the stage's to tell
+    assert what(canvas).reason == "stale: input canvas changed"
+
+
+def test_an_output_that_was_edited_makes_stale_what_came_of_it(canvas: Path, tmp_path: Path) -> None:
+    go(canvas)
+    later, made = tmp_path / "later", tmp_path / "out/a.txt"
+
+    def ask() -> Decision:
+        return decide(PAINT, PaintConfig(), {"canvas": made}, later, force=False)
+
+    execute(PAINT, PaintConfig(), {"canvas": made}, later, Console())
+    assert ask().action == "skip"
+    made.write_text("RED")
+    assert ask().reason == "stale: input canvas changed"
+
+
 def test_a_stage_directory_as_input_counts_by_its_outputs(canvas: Path, tmp_path: Path) -> None:
     go(canvas)
     later = tmp_path / "later"

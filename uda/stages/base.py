@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,8 @@ from uda.core import provenance
 from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
-from uda.core.manifest import Manifest, complete_manifest, input_digest, read_manifest
+from uda.core.inputs import column_values, input_digest
+from uda.core.manifest import Manifest, complete_manifest, read_manifest
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import RuntimeConfig
@@ -140,20 +140,13 @@ def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, d
         if isinstance(reference := getattr(config, key, None), str):
             found[key] = find_yaml(f"configs/{key}s", reference, key)
     for name, path in sorted(inputs.items()):
-        for reference in _datasets(path) if path.suffix == ".csv" and path.is_file() else ():
+        for reference in sorted(column_values(path, "dataset")) if path.suffix == ".csv" and path.is_file() else ():
             own = path.parent / reference
             with contextlib.suppress(ConfigError):  # the stage tells what a manifest names wrongly, with its row
                 found[f"{name}'s dataset {reference}"] = (
                     own if own.is_file() else find_yaml("configs/datasets", reference, "dataset")
                 )
     return {name: {"path": str(path), "digest": digest(read_yaml(path))} for name, path in found.items()}
-
-
-def _datasets(manifest: Path) -> list[str]:
-    """The specs that a manifest's rows name."""
-    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.DictReader(file, skipinitialspace=True)
-        return sorted({row["dataset"] for row in rows if row.get("dataset")})
 
 
 def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
