@@ -8,18 +8,20 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import click
 import pytest
 
+from tests.engine.players import Game, play
 from uda.cli import cli, main
-from uda.cli_options import as_uda_error
+from uda.cli_options import as_uda_error, run_guarded
 from uda.core.errors import ConfigError, DataError, RunError
 from uda.core.listing import KINDS, entries, shipped_yaml
 from uda.core.manifest import MANIFEST
-from uda.core.rundir import RunDirectory
+from uda.core.rundir import CHECKPOINT, RunDirectory
 
 
 def uda(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -319,7 +321,8 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert done.stderr == ""
 
 
-def test_a_true_interruption_leaves_130_and_is_gone_on_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_true_interruption_leaves_130_and_is_gone_on_with(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     settings = ("gta5=4000", "synthia=0", "cityscapes_train=0", "cityscapes_val=0", "height=64", "width=128")
     options = [part for text in settings for part in ("--set", text)]
@@ -328,7 +331,7 @@ def test_a_true_interruption_leaves_130_and_is_gone_on_with(tmp_path: Path) -> N
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("out.partial/**/*.png")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     text, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "interrupted; run the same command again to go on"
@@ -337,3 +340,30 @@ def test_a_true_interruption_leaves_130_and_is_gone_on_with(tmp_path: Path) -> N
     assert not out.exists()
     again = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
     assert again.stdout.endswith("would resume (interrupted run of the same settings found)\n")
+
+
+def test_the_handler_of_sigterm_is_given_back(told: Told) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert told("list", "configs")[0] == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_may_run_in_a_thread_where_no_signal_can_be_handled() -> None:
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run_guarded(lambda: None)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+def test_a_fit_asked_to_terminate_stops_after_its_step_and_what_follows_at_once(tmp_path: Path) -> None:
+    def ask(player: str, context: object) -> None:
+        if player == "maker":  # once a step
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def fit() -> None:
+        play(Game(at=ask), tmp_path / "out")
+
+    assert run_guarded(fit) == 130
+    assert (tmp_path / "out.partial" / CHECKPOINT).is_file()
+    assert run_guarded(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,7 +99,8 @@ def run_guarded(call: Callable[[], Any]) -> int:
     """Run a command; errors become one line on stderr and the exit code of the architecture."""
     debug = "--debug" in sys.argv
     try:
-        call()
+        with _terminated_like_interrupted():
+            call()
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -118,6 +122,23 @@ def run_guarded(call: Callable[[], Any]) -> int:
         print("error: " + " ".join(str(shown).split()), file=sys.stderr)
         return shown.exit_code
     return 0
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM (a scheduler's or the system's) end a command as Ctrl-C does; fits have a handler of their own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def as_uda_error(error: Exception) -> UdaError:

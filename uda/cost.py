@@ -1,11 +1,14 @@
 """About how much disk and time a plan needs, said before anything runs.
 
 Disk follows from counts and sizes. Time is measured: a few steps of each different fit run on random images on this
-machine, at no more than a quarter megapixel, and are scaled to the images to be seen.
+machine, at no more than a quarter megapixel, and are scaled to the images to be seen. What an interrupted run has done
+of a step that goes on is left out.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +19,9 @@ from typing import Any
 from uda.core.config import digest, settings_that_matter
 from uda.core.console import Console
 from uda.core.errors import UdaError
+from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.pipeline import Planned, Source
+from uda.stages.base import decide
 
 _IMAGE_BYTES_PER_PIXEL = 2.0
 """A PNG of a photograph: 3 bytes a pixel before, about two thirds of that after compression."""
@@ -38,6 +43,14 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Done:
+    """Images that an interrupted run has fitted on, and rendered."""
+
+    fitted: int = 0
+    rendered: int = 0
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Bytes on disk and seconds; seconds is None where nothing was measured."""
 
@@ -45,7 +58,9 @@ class Estimate:
     seconds: float | None
 
 
-def estimate(planned: Sequence[Planned], todo: Sequence[Planned], console: Console, *, measure: bool) -> Estimate:
+def estimate(
+    planned: Sequence[Planned], todo: Sequence[Planned], console: Console, *, measure: bool, force: bool = False
+) -> Estimate:
     """Add up what the steps to run need.
 
     Args:
@@ -53,6 +68,7 @@ def estimate(planned: Sequence[Planned], todo: Sequence[Planned], console: Conso
         todo: those that will run.
         console: told while speeds are measured.
         measure: run trial steps; else no time is given.
+        force: steps are run by force, which goes on only with what force began.
     """
     by_name = {one.name: one for one in planned}
     total = sum(_bytes(one, by_name) for one in todo)
@@ -60,7 +76,8 @@ def estimate(planned: Sequence[Planned], todo: Sequence[Planned], console: Conso
         return Estimate(total, None)
     console.say("measuring this machine's speed on a few steps ...")
     speeds: dict[str, Speed] = {}
-    seconds = sum(_seconds(one, by_name, speeds) for one in todo)
+    waiting = {one.name for one in todo}
+    seconds = sum(_seconds(one, by_name, speeds, _done(one, waiting, force=force)) for one in todo)
     return Estimate(total, seconds)
 
 
@@ -121,7 +138,35 @@ def _prepared(config: Any, root: Source, by_name: Mapping[str, Planned]) -> int:
     return min([len(chosen), *limits])
 
 
-def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed]) -> float:
+def _done(one: Planned, waiting: set[str], *, force: bool) -> Done:
+    """What the step needs not do again: it goes on with an interrupted run, unless its inputs are made first."""
+    if any(source.step in waiting for source in one.inputs.values()):
+        return Done()
+    paths = {name: source.path for name, source in one.inputs.items()}
+    try:
+        decision = decide(one.stage, one.config, paths, one.out, force=force)
+    except UdaError:
+        return Done()  # told by the stage itself
+    folder = RunDirectory(one.out).interrupted(decision.fingerprint, forced=force)
+    if decision.action != "resume" or folder is None:
+        return Done()
+    return Done(_fitted(folder), len(list((folder / "images").glob("*.png"))))
+
+
+def _fitted(folder: Path) -> int:
+    """Images that the fit in a partial directory has seen, by its log; 0 where it left nothing to go on from."""
+    from uda.stages.translate import _FITTED
+
+    log = folder / "log.jsonl"
+    if not log.is_file() or not any((folder / name).is_file() for name in (CHECKPOINT, _FITTED)):
+        return 0
+    for line in reversed(log.read_text(errors="replace").splitlines()):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a torn line
+            return int(json.loads(line)["images"])
+    return 0
+
+
+def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed], done: Done) -> float:
     """Seconds of one step, from seconds an image of the fit it is or of the fit of the network that it runs."""
     config: Any = one.config
     if one.stage.name == "minicity":
@@ -130,7 +175,7 @@ def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Spe
         speed = _speed(one, by_name, speeds)
         rendered = config.samples * _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
         fitted = 0 if "translator" in one.inputs else config.fit.images
-        return speed.fit * float(fitted) + speed.forward * rendered
+        return speed.fit * max(0, fitted - done.fitted) + speed.forward * max(0, rendered - done.rendered)
     if one.stage.name in ("evaluate", "pseudo-label") and "segmenter" in one.inputs:
         network = by_name.get(one.inputs["segmenter"].step or "")
         each = _speed(network, by_name, speeds).forward if network is not None else 0.0
@@ -153,7 +198,6 @@ def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed
 
 def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
     """Speed on random images, after a first step that warms up."""
-    from uda.core.rundir import RunDirectory
     from uda.data.label_space import load_space
     from uda.engine import loop, runtime
     from uda.stages import trial

@@ -9,13 +9,13 @@ import pytest
 
 from uda.core.config import file_digest
 from uda.core.errors import DataError
+from uda.core.inputs import input_digest
 from uda.core.manifest import (
     MANIFEST,
     RECEIPTS,
     Manifest,
     Receipt,
     complete_manifest,
-    input_digest,
     read_manifest,
     read_receipts,
     receipts_digest,

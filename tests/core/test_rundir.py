@@ -151,8 +151,64 @@ def test_work_that_is_not_gone_on_with_is_set_aside(tmp_path: Path, fingerprint:
     assert second.begin(fingerprint, {}, fresh=fresh) is False
     assert not second.has("a")
     assert not (second.partial / "a").exists()
-    assert (tmp_path / "out.partial.old/a").read_bytes() == b"old work"
+    assert (tmp_path / "out.partial.f/a").read_bytes() == b"old work"
     assert second.started_for() == fingerprint
+
+
+def test_work_that_was_set_aside_is_taken_back_when_its_settings_come_again(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def begin(fingerprint: str) -> tuple[RunDirectory, bool]:
+        run = RunDirectory(tmp_path / "out", said.append)
+        return run, run.begin(fingerprint, {})
+
+    for fingerprint in ("a" * 64, "b" * 64, "c" * 64):
+        run, resumed = begin(fingerprint)
+        run.path(CHECKPOINT).write_bytes(fingerprint.encode())
+        run.write("x", fingerprint.encode())
+        assert not resumed
+    out = tmp_path / "out"
+    assert said == [
+        f"{out}.partial: set aside as out.partial.{one * 8} ({size}; its own settings go on with it; removed when out "
+        "is complete)"
+        for one, size in (("a", said[0].split("(")[1].split(";")[0]), ("b", said[1].split("(")[1].split(";")[0]))
+    ]
+    said.clear()
+    assert RunDirectory(out).interrupted("a" * 64) == tmp_path / "out.partial.aaaaaaaa"
+    run, resumed = begin("a" * 64)
+    assert resumed and run.has("x") and run.path(CHECKPOINT).read_bytes() == b"a" * 64
+    assert said[1:] == [f"{out}.partial.aaaaaaaa is taken back as out.partial: going on with it"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.partial", *(f"out.partial.{n * 8}" for n in "bc")]
+    said.clear()
+    run.complete(manifest(run.outputs_digest()))
+    assert said == [f"{out}.partial.{n * 8}: removed, for out is complete" for n in "bc"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"forced": true}', '{"fingerprint": null}'])
+def test_a_partial_directory_that_does_not_say_what_it_is_for_is_of_unknown_origin(tmp_path: Path, text: str) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial/started.json").write_text(text)
+    run = RunDirectory(tmp_path / "out")
+    assert run.started_for() is None
+    assert run.begin("f", {}) is False
+    assert (tmp_path / "out.partial.old/started.json").read_text() == text
+
+
+def test_what_holds_no_work_is_not_kept(tmp_path: Path) -> None:
+    RunDirectory(tmp_path / "out").begin("f", {})
+    RunDirectory(tmp_path / "out").begin("g", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
+
+
+def test_nothing_that_was_set_aside_is_overwritten(tmp_path: Path) -> None:
+    for number in range(3):
+        run = RunDirectory(tmp_path / "out")
+        run.begin("f", {}, fresh=True)
+        run.path(CHECKPOINT).write_text(str(number))
+    RunDirectory(tmp_path / "out").begin("g", {})
+    kept = {path.name: (path / CHECKPOINT).read_text() for path in tmp_path.glob("out.partial.*")}
+    assert kept == {"out.partial.f": "0", "out.partial.f-2": "1", "out.partial.f-3": "2"}
 
 
 def test_a_partial_directory_of_unknown_origin_is_set_aside(tmp_path: Path) -> None:
@@ -161,6 +217,8 @@ def test_a_partial_directory_of_unknown_origin_is_set_aside(tmp_path: Path) -> N
     run = RunDirectory(tmp_path / "out")
     assert run.started_for() is None
     assert run.begin("f", {}) is False
+    assert (tmp_path / "out.partial.old/notes.txt").read_text() == "mine"
+    run.complete(manifest(run.outputs_digest()))
     assert (tmp_path / "out.partial.old/notes.txt").read_text() == "mine"
 
 
@@ -173,3 +231,62 @@ def test_several_processes_keep_their_receipts_in_one_journal(tmp_path: Path) ->
     second.write('b "2", c.png', b"b")
     first.reread()
     assert first.has("a.png") and first.has('b "2", c.png')
+
+
+TEARS = {
+    "in the path": '"images/b.p',
+    "before the size": '"images/b.png",',
+    "before the hash": '"images/b.png",4,',
+    "in the hash": '"images/b.png",4,' + "ab" * 20,
+    "before the newline": '"images/b.png",4,' + "ab" * 32,
+    "in a letter": '"images/b\udcc3',
+    "in the header": "path,si",
+}
+
+
+@pytest.mark.parametrize("tear", TEARS)
+def test_a_torn_line_of_the_journal_is_cut_off(tmp_path: Path, tear: str) -> None:
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    first.write("images/a.png", b"aaaa")
+    first.path("images/b.png").write_bytes(b"bbbb")
+    journal = next(first.partial.glob("*.csv"))
+    kept = "" if tear == "in the header" else journal.read_text()
+    journal.write_bytes((kept + TEARS[tear]).encode(errors="surrogateescape"))
+    second = RunDirectory(tmp_path / "out")
+    assert second.begin("f", {}) is True
+    assert second.has("images/a.png") == bool(kept)
+    assert not second.has("images/b.png")
+    second.write("images/b.png", b"bbbb")
+    third = RunDirectory(tmp_path / "out")
+    third.begin("f", {})
+    assert third.has("images/b.png")
+    third.write("images/a.png", b"aaaa")
+    third.complete(manifest(third.outputs_digest()))
+    assert [one.path for one in read_receipts(third.out / RECEIPTS)] == ["images/a.png", "images/b.png"]
+    assert verify(third.out, deep=True) == []
+
+
+def test_a_receipt_that_was_glued_to_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    with next(first.partial.glob("*.csv")).open("a") as file:
+        file.write(TEARS["in the hash"])
+    first.write("glued.png", b"g")
+    first.write("after.png", b"a")
+    second = RunDirectory(tmp_path / "out")
+    second.begin("f", {})
+    assert second.has("after.png")
+    assert not second.has("glued.png")
+
+
+def test_names_with_quotes_commas_and_newlines_keep_their_receipts(tmp_path: Path) -> None:
+    names = ['a "1", b.png', "two\nlines.png", "r\r\n.png", "ümlaut.png"]
+    first = RunDirectory(tmp_path / "out")
+    first.begin("f", {})
+    for name in names:
+        first.write(name, b"x")
+    second = RunDirectory(tmp_path / "out")
+    second.begin("f", {})
+    assert all(second.has(name) for name in names)
+    assert second.outputs_digest() == first.outputs_digest()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.engine.players import cpu
+from uda.core import provenance
 from uda.core.errors import ConfigError
 from uda.core.training import RuntimeConfig
 from uda.engine.runtime import Runtime, make_runtime
@@ -35,6 +36,15 @@ def test_precision_is_that_of_matrix_products(precision: str, kind: torch.dtype)
 
 def test_automatic_precision_is_one_of_both() -> None:
     assert make_runtime(RuntimeConfig(device="cpu")).precision in ("float32", "bfloat16")
+
+
+def test_what_auto_came_to_is_recorded() -> None:
+    provenance.begin()
+    runtime = make_runtime(RuntimeConfig(device="cpu"))
+    found = provenance.recorded(0)
+    assert (found["device"], found["precision"]) == ("cpu", runtime.precision)
+    assert found["threads"] == torch.get_num_threads()
+    assert "gpu" not in found
 
 
 def test_placing_keeps_values_and_chooses_channels_last() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from uda.core.config import digest
-from uda.core.manifest import Manifest, input_digest
+from uda.core.inputs import input_digest
+from uda.core.manifest import Manifest
 from uda.core.rundir import RunDirectory
 from uda.data.label_space import load_space
 from uda.data.read import encode_png

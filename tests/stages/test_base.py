@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from uda.core import provenance
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
 from uda.core.manifest import MANIFEST, Manifest, complete_manifest, read_manifest, verify
@@ -102,6 +104,8 @@ def test_the_manifest_tells_what_was_done(canvas: Path) -> None:
     assert manifest.metrics == {"written": ["a.txt", "b.txt"], "inputs": ["canvas"]}
     assert manifest.recorded["seconds"] >= 0
     assert manifest.recorded["versions"]["torch"]
+    assert manifest.recorded["code"] == provenance.code()
+    assert "interrupted" not in manifest.recorded
     assert verify(canvas.parent / "out", deep=True) == []
 
 
@@ -173,6 +177,32 @@ def test_inputs_that_moved_or_were_only_touched_stay_valid(canvas: Path, tmp_pat
     assert decide(PAINT, PaintConfig(), {"canvas": moved}, tmp_path / "out", force=False).action == "skip"
 
 
+def test_images_and_labels_that_are_overwritten_make_stale_what_came_of_a_manifest_of_ones_own(canvas: Path) -> None:
+    label = canvas.parent / "a.png"
+    label.write_bytes(b"old")
+    canvas.write_text("image,label,dataset\na.png,a.png,\n")
+    go(canvas)
+    assert what(canvas).action == "skip"
+    label.write_bytes(b"newer")
+    assert what(canvas).reason == "stale: input canvas changed"
+    go(canvas)
+    label.unlink()  # which is the stage's to tell
+    assert what(canvas).reason == "stale: input canvas changed"
+
+
+def test_an_output_that_was_edited_makes_stale_what_came_of_it(canvas: Path, tmp_path: Path) -> None:
+    go(canvas)
+    later, made = tmp_path / "later", tmp_path / "out/a.txt"
+
+    def ask() -> Decision:
+        return decide(PAINT, PaintConfig(), {"canvas": made}, later, force=False)
+
+    execute(PAINT, PaintConfig(), {"canvas": made}, later, Console())
+    assert ask().action == "skip"
+    made.write_text("RED")
+    assert ask().reason == "stale: input canvas changed"
+
+
 def test_a_stage_directory_as_input_counts_by_its_outputs(canvas: Path, tmp_path: Path) -> None:
     go(canvas)
     later = tmp_path / "later"
@@ -226,20 +256,101 @@ def test_an_interrupted_run_is_gone_on_with(canvas: Path, capsys: pytest.Capture
     assert manifest.outputs == go(canvas, force=True).outputs
 
 
-def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path) -> None:
+def test_the_time_before_an_interruption_counts(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def an_hour(job: Job) -> None:
+        job.run.write("a.txt", b"red")
+        started = job.run.partial / "started.json"
+        told = json.loads(started.read_text())
+        started.write_text(json.dumps({**told, "since": told["since"] - 3600}))
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            go(canvas, stage=failing(PAINT, an_hour))
+    capsys.readouterr()
+    recorded = go(canvas).recorded
+    assert 7200 <= recorded["seconds"] < 7300
+    assert "(2h 00m in all)" in capsys.readouterr().err
+    assert [round(one["seconds"], -2) for one in recorded["interrupted"]] == [3600, 3600]
+    assert [one["code"] for one in recorded["interrupted"]] == [provenance.code()] * 2
+    assert go(canvas, force=True).recorded["seconds"] < 3600
+
+
+def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError):
         go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
     blue = PaintConfig(colour="blue")
     decision = what(canvas, blue)
     assert (decision.action, decision.reason) == ("run", "an interrupted run had other settings")
+    with pytest.raises(RuntimeError):
+        go(canvas, blue, stage=failing(PAINT))
+    (aside,) = canvas.parent.glob("out.partial.*")
+    assert (aside / "a.txt").read_text() == "red"
+    said = capsys.readouterr().err
+    assert f"out.partial: set aside as {aside.name}" in said and "removed when out is complete" in said
     assert go(canvas, blue).metrics["written"] == ["a.txt", "b.txt"]
-    assert (canvas.parent / "out.partial.old/a.txt").read_text() == "red"
+    assert f"{aside}: removed, for out is complete" in capsys.readouterr().err
+    assert not aside.exists()
+
+
+def test_a_slip_between_two_runs_loses_nothing(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for colour in ("red", "blue"):
+        write = functools.partial(lambda job, colour: job.run.write("a.txt", colour.encode()), colour=colour)
+        with pytest.raises(RuntimeError):
+            go(canvas, PaintConfig(colour=colour), stage=failing(PAINT, write))
+    decision = what(canvas)
+    assert (decision.action, decision.reason) == (
+        "resume",
+        f"interrupted run of the same settings found in out.partial.{decision.fingerprint[:8]}",
+    )
+    capsys.readouterr()
+    assert go(canvas).metrics["written"] == ["b.txt"]
+    assert "is taken back as out.partial: going on with it" in capsys.readouterr().err
+    assert verify(canvas.parent / "out", deep=True) == []
+    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
 
 
 def test_force_does_not_go_on_with_an_interrupted_run(canvas: Path) -> None:
     with pytest.raises(RuntimeError):
         go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
     assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
+
+
+def test_a_forced_run_that_was_interrupted_is_gone_on_with(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = go(canvas)
+    with pytest.raises(RuntimeError):
+        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")), force=True)
+    assert what(canvas).action == "skip"  # the old results are whole
+    decision = what(canvas, force=True)
+    assert (decision.action, decision.reason) == (
+        "resume",
+        "interrupted run of --force found",
+    )
+    capsys.readouterr()
+    again = go(canvas, force=True)
+    assert "to start anew instead, stop this and remove out.partial" in capsys.readouterr().err
+    assert again.metrics["written"] == ["b.txt"]
+    assert again.outputs == first.outputs
+    decision = what(canvas, force=True)  # complete now: forced anew
+    assert (decision.action, decision.reason) == ("run", "--force")
+    assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
+
+
+def test_a_forced_run_may_be_gone_on_with_by_either_command_and_stays_forced(canvas: Path) -> None:
+    for force, name in ((True, "a.txt"), (False, "b.txt")):
+        write = functools.partial(lambda job, name: job.run.write(name, b"red"), name=name)
+        with pytest.raises(RuntimeError):
+            go(canvas, stage=failing(PAINT, write), force=force)
+    assert what(canvas).action == what(canvas, force=True).action == "resume"
+    assert go(canvas, force=True).metrics["written"] == []
+
+
+def test_a_forced_run_goes_on_with_its_own_work_though_older_work_lies_aside(canvas: Path) -> None:
+    for force, name in ((False, "a.txt"), (True, "b.txt")):
+        write = functools.partial(lambda job, name: job.run.write(name, b"red"), name=name)
+        with pytest.raises(RuntimeError):
+            go(canvas, stage=failing(PAINT, write), force=force)
+    assert go(canvas, force=True).metrics["written"] == ["a.txt"]
+    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
 
 
 def test_a_stage_that_fails_leaves_the_old_results_whole(canvas: Path) -> None:

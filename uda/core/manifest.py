@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ class Manifest:
         inputs: name -> {"path", "digest"}.
         outputs: digest of all receipts; what downstream stages see.
         metrics: the stage's results.
-        recorded: versions, machine, seconds; no part of any digest.
+        recorded: code, versions, machine, seconds (`uda.core.provenance`); no part of any digest.
     """
 
     stage: str
@@ -113,52 +112,31 @@ def write_receipts(path: Path, receipts: Iterable[Receipt]) -> None:
 
 def read_receipts(path: Path) -> list[Receipt]:
     """Read `files.csv`; empty where there is none."""
+    return list(iterate_receipts(path))
+
+
+def iterate_receipts(path: Path) -> Iterator[Receipt]:
+    """Read `files.csv` one by one; nothing where there is none.
+
+    Raises:
+        DataError: it is no such table.
+    """
     if not path.is_file():
-        return []
+        return
     with path.open(newline="") as file:
-        return [Receipt(row["path"], int(row["size"]), row["sha256"]) for row in csv.DictReader(file)]
+        rows = csv.reader(file)
+        try:
+            next(rows, None)
+            for name, count, sha256 in rows:
+                yield Receipt(name, int(count), sha256)
+        except (ValueError, csv.Error) as error:
+            mend = "run the stage again with --force"
+            raise DataError(f"is no table of receipts ({error})", path, mend) from error
 
 
 def receipts_digest(receipts: Iterable[Receipt]) -> str:
     """Digest of a set of outputs, whatever their order."""
     return digest(sorted((one.path, one.sha256) for one in receipts))
-
-
-def input_digest(path: Path, *, foreign: bool = False) -> str:
-    """Digest of a stage's input: of a stage directory's outputs by its manifest, or of a file's bytes.
-
-    A file inside a stage directory counts as that directory's outputs and its own name, so that a CSV of 25,000
-    images stands for the images, which are not read again.
-
-    Args:
-        path: file or directory.
-        foreign: a directory that no stage made may be given; it counts by its files' names, sizes and times.
-
-    Raises:
-        DataError: there is no such input, or it is a directory without a manifest.
-    """
-    owner = read_manifest(path.parent) if path.parent.is_dir() else None
-    if path.is_dir():
-        if not foreign or read_manifest(path) is not None:
-            return complete_manifest(path).outputs
-        # A folder that a stage made, such as one layout of mini-city, stays the same wherever it is moved.
-        return _listing_digest(path) if owner is None else digest([owner.outputs, path.name])
-    if not path.is_file():
-        raise DataError("no such file", path, "check the path")
-    if owner is not None and path.name != MANIFEST:
-        return digest([owner.outputs, path.name])
-    return file_digest(path)
-
-
-def _listing_digest(root: Path) -> str:
-    """Digest of a folder's listing: reading every image of a data set to see that nothing changed would take hours."""
-    listing = []
-    for folder, _, files in os.walk(root, followlinks=True):
-        for name in files:
-            file = Path(folder, name)
-            status = file.stat()
-            listing.append((file.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns))
-    return digest(sorted(listing))
 
 
 def verify(directory: Path, *, deep: bool) -> list[str]:

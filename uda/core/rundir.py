@@ -1,25 +1,31 @@
 """A stage's working place: everything goes to `OUT.partial/`, which becomes `OUT/` when the manifest is written.
 
-What was complete before stays until the new run is complete too, so a failed run loses nothing.
+What was complete before stays until the new run is complete too, so a failed run loses nothing. Work of an interrupted
+run that other settings come between is set aside as `OUT.partial.FINGERPRINT`, taken back when its own settings come
+again, and removed when the stage is complete.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 import shutil
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from uda.core.config import file_digest
+from uda.core.console import size
 from uda.core.manifest import (
     MANIFEST,
     RECEIPTS,
     Manifest,
     Receipt,
-    read_receipts,
     receipts_digest,
     write_atomically,
     write_receipts,
@@ -27,7 +33,10 @@ from uda.core.manifest import (
 
 _STARTED = "started.json"
 _JOURNAL = "receipts.csv"
+_SETTINGS = "config.yaml"
 _HEADER = "path,size,sha256\n"
+_LINE = re.compile(r'^"((?:[^"]|"")*)",(\d+),([0-9a-f]{64})\n', re.MULTILINE)
+"""A whole line of the journal: one that a full disk or a killed process tore off lacks the end of these."""
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -36,42 +45,78 @@ class RunDirectory:
 
     Args:
         out: the final directory; work happens in `OUT.partial` beside it.
+        say: told what is set aside, taken back and removed.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, say: Callable[[str], None] = lambda text: None) -> None:
+        self.out, self._say = out, say
         self.partial = out.with_name(out.name + ".partial")
         self._receipts: dict[str, Receipt] = {}
+        self.earlier: list[dict[str, Any]] = []
+        """The interrupted runs that this one goes on with, each with its `seconds`; known once it has begun."""
 
     def started_for(self) -> str | None:
         """The fingerprint that the partial directory was started for, None where there is none."""
-        try:
-            return str(json.loads((self.partial / _STARTED).read_text())["fingerprint"])
-        except (OSError, ValueError, KeyError):
-            return None
+        return _started_for(self.partial)
 
-    def begin(self, fingerprint: str, config: dict[str, Any], *, fresh: bool = False) -> bool:
+    def interrupted(self, fingerprint: str, *, forced: bool = False) -> Path | None:
+        """Where an interrupted run of this fingerprint lies, set aside or not; None where there is none.
+
+        Args:
+            fingerprint: that is gone on with.
+            forced: only a run that was itself started by force counts.
+        """
+        for folder in (self.partial, *self._set_aside()):
+            if _started_for(folder) == fingerprint and (not forced or _started(folder).get("forced")):
+                return folder
+        return None
+
+    def begin(
+        self,
+        fingerprint: str,
+        config: dict[str, Any],
+        *,
+        fresh: bool = False,
+        forced: bool = False,
+        told: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Open the partial directory; True when it goes on with work of the same fingerprint.
 
-        Work started for other settings, or any with `fresh`, is set aside as `OUT.partial.old`.
+        Args:
+            fingerprint: work started for another one is set aside.
+            config: all settings, for people to read.
+            fresh: set aside any work.
+            forced: go on with work that was itself started by force, no other; what is begun now is marked as such.
+            told: what `earlier` shall say of this run if it is interrupted and gone on with.
         """
-        resumed = not fresh and self.started_for() == fingerprint
-        if self.partial.exists() and not resumed:
-            old = self.partial.with_name(self.partial.name + ".old")
-            shutil.rmtree(old, ignore_errors=True)
-            self.partial.rename(old)
+        found = None if fresh else self.interrupted(fingerprint, forced=forced)
+        if found != self.partial:
+            self._put_aside()
+            if found is not None:
+                found.rename(self.partial)
+                self._say(f"{found} is taken back as {self.partial.name}: going on with it")
+        before = _started(self.partial) if found is not None else {}
+        self.earlier = _earlier(before, self.partial)
+        started = {
+            "fingerprint": fingerprint,
+            "forced": forced or bool(before.get("forced")),
+            "since": time.time(),
+            "told": dict(told or {}),
+            "earlier": self.earlier,
+        }
         self.partial.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.partial / _STARTED, json.dumps({"fingerprint": fingerprint}).encode())
-        (self.partial / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        if not (self.partial / _JOURNAL).exists():  # here, by one process, before several append to it
-            (self.partial / _JOURNAL).write_text(_HEADER)
+        write_atomically(self.partial / _STARTED, json.dumps(started).encode())
+        (self.partial / _SETTINGS).write_text(yaml.safe_dump(config, sort_keys=False))
+        self._mend_journal()  # here, by one process, before several append to it
         self.reread()
-        return resumed
+        return found is not None
 
     def reread(self) -> None:
         """Take over the receipts in the partial directory (of an interrupted run, or of the first process)."""
         if (self.partial / _JOURNAL).is_file():
-            self._receipts = {one.path: one for one in read_receipts(self.partial / _JOURNAL)}
+            found = _LINE.finditer(_read(self.partial / _JOURNAL))
+            receipts = (Receipt(one[1].replace('""', '"'), int(one[2]), one[3]) for one in found)
+            self._receipts = {one.path: one for one in receipts}
 
     def path(self, name: str) -> Path:
         """Where the output `name` is to be written; its folder is made."""
@@ -116,6 +161,42 @@ class RunDirectory:
             self.out.rename(old)
         self.partial.rename(self.out)
         shutil.rmtree(old, ignore_errors=True)
+        for folder in self._set_aside():
+            if _started_for(folder) is not None:  # else somebody else's
+                shutil.rmtree(folder, ignore_errors=True)
+                self._say(f"{folder}: removed, for {self.out.name} is complete")
+
+    def _set_aside(self) -> list[Path]:
+        """Partial directories that other settings came between."""
+        if not self.partial.parent.is_dir():
+            return []
+        names = f"{self.partial.name}."
+        return sorted(path for path in self.partial.parent.iterdir() if path.name.startswith(names) and path.is_dir())
+
+    def _put_aside(self) -> None:
+        """Make room for other settings; what holds nothing but bookkeeping is not worth keeping."""
+        if not self.partial.exists():
+            return
+        fingerprint, there = self.started_for(), _sizes(self.partial)
+        if fingerprint is not None and not set(there) - {_STARTED, _JOURNAL, _SETTINGS}:
+            shutil.rmtree(self.partial)
+            return
+        name = f"{self.partial.name}.{(fingerprint or 'old')[:8]}"
+        taken = {path.name for path in self._set_aside()}
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        free = next(one for one in names if one not in taken)
+        self.partial.rename(self.partial.with_name(free))
+        after = f"its own settings go on with it; removed when {self.out.name} is complete"
+        after = after if fingerprint else "of unknown origin"
+        self._say(f"{self.partial}: set aside as {free} ({size(sum(there.values()))}; {after})")
+
+    def _mend_journal(self) -> None:
+        """Leave nothing but whole lines in the journal, so that the next receipt starts a line of its own."""
+        journal = self.partial / _JOURNAL
+        there = _read(journal) if journal.is_file() else ""
+        whole = _HEADER + "".join(one[0] for one in _LINE.finditer(there))
+        if whole != there:
+            write_atomically(journal, whole.encode())
 
     def _keep(self, receipt: Receipt) -> Receipt:
         self._receipts[receipt.path] = receipt
@@ -125,3 +206,36 @@ class RunDirectory:
             path = receipt.path.replace('"', '""')
             file.write((_HEADER if new else "") + f'"{path}",{receipt.size},{receipt.sha256}\n')
         return receipt
+
+
+def _read(journal: Path) -> str:
+    """The journal's text, whatever bytes a torn line ends in, and with the newlines that names may hold."""
+    return journal.read_bytes().decode(errors="replace")
+
+
+def _started(folder: Path) -> dict[str, Any]:
+    """What a partial directory says of its run, empty where that is not known."""
+    try:
+        found = json.loads((folder / _STARTED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _started_for(folder: Path) -> str | None:
+    fingerprint = _started(folder).get("fingerprint")
+    return None if fingerprint is None else str(fingerprint)
+
+
+def _earlier(before: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """The interrupted runs of a partial directory; the last one went on until it wrote its last file, killed or not."""
+    if "since" not in before:
+        return []
+    last = max(path.stat().st_mtime for path in folder.iterdir())
+    return [*before["earlier"], {"seconds": round(max(0.0, last - before["since"]), 1), **before["told"]}]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of all files below a folder, by their path in it."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}

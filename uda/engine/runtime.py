@@ -17,6 +17,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 
+from uda.core import provenance
 from uda.core.errors import ConfigError
 from uda.core.training import RuntimeConfig
 
@@ -116,7 +117,11 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
         precision = "bfloat16" if _multiplies_bfloat16() else "float32"
     on_cpu = wanted == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
-    return Runtime(accelerator, precision, config)
+    runtime = Runtime(accelerator, precision, config)
+    provenance.note(device=runtime.device.type, precision=precision, threads=torch.get_num_threads())
+    if runtime.device.type == "cuda":
+        provenance.note(gpu=torch.cuda.get_device_name(runtime.device))
+    return runtime
 
 
 def wait_for_all(device: str) -> None:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from uda.core import memory
+from uda.core import provenance
 from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
-from uda.core.manifest import Manifest, complete_manifest, input_digest, read_manifest
+from uda.core.inputs import column_values, input_digest
+from uda.core.manifest import Manifest, complete_manifest, read_manifest
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import RuntimeConfig
@@ -114,18 +112,25 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
         raise ConfigError("exists and was not made by this program", out, "choose another --out")
     if old is not None and old.stage != stage.name:
         raise ConfigError(f"holds the results of '{old.stage}'", out, "choose another --out")
-    started = RunDirectory(out).started_for()
-    if force:
+    run = RunDirectory(out)
+    interrupted = run.interrupted(fingerprint, forced=force)
+    if force and interrupted is not None:
+        action, reason = "resume", f"interrupted run of --force found{_place(interrupted, run)}"
+    elif force:
         action, reason = "run", "--force"
     elif old is not None and old.fingerprint == fingerprint:
         action, reason = "skip", "complete, same settings and inputs"
-    elif started == fingerprint:
-        action, reason = "resume", "interrupted run of the same settings found"
+    elif interrupted is not None:
+        action, reason = "resume", f"interrupted run of the same settings found{_place(interrupted, run)}"
     elif old is not None:
         action, reason = "run", f"stale: {_difference(old, stage, settings, content)}"
     else:
-        action, reason = "run", "not made yet" if started is None else "an interrupted run had other settings"
+        action, reason = "run", "not made yet" if run.started_for() is None else "an interrupted run had other settings"
     return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
+
+
+def _place(interrupted: Path, run: RunDirectory) -> str:
+    return "" if interrupted == run.partial else f" in {interrupted.name}"
 
 
 def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, dict[str, str]]:
@@ -135,20 +140,13 @@ def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, d
         if isinstance(reference := getattr(config, key, None), str):
             found[key] = find_yaml(f"configs/{key}s", reference, key)
     for name, path in sorted(inputs.items()):
-        for reference in _datasets(path) if path.suffix == ".csv" and path.is_file() else ():
+        for reference in sorted(column_values(path, "dataset")) if path.suffix == ".csv" and path.is_file() else ():
             own = path.parent / reference
             with contextlib.suppress(ConfigError):  # the stage tells what a manifest names wrongly, with its row
                 found[f"{name}'s dataset {reference}"] = (
                     own if own.is_file() else find_yaml("configs/datasets", reference, "dataset")
                 )
     return {name: {"path": str(path), "digest": digest(read_yaml(path))} for name, path in found.items()}
-
-
-def _datasets(manifest: Path) -> list[str]:
-    """The specs that a manifest's rows name."""
-    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.DictReader(file, skipinitialspace=True)
-        return sorted({row["dataset"] for row in rows if row.get("dataset")})
 
 
 def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
@@ -196,6 +194,8 @@ def execute(
     """
     decision = decide(stage, config, inputs, out, force=force)
     console.say(f"{stage.name} -> {out}: {_VERB[decision.action]} ({decision.reason})")
+    if force and decision.action == "resume":
+        console.say(f"{stage.name} -> {out}: to start anew instead, stop this and remove {out.name}.partial")
     if decision.action == "skip":
         manifest = read_manifest(out)
         assert manifest is not None
@@ -203,9 +203,10 @@ def execute(
     if stage.check is not None:
         stage.check(config, inputs)
     resolved = config.model_dump(mode="json")
-    run = RunDirectory(out)
+    run = RunDirectory(out, console.say)
     if is_first_process():
-        run.begin(decision.fingerprint, resolved, fresh=decision.action == "run")
+        fresh, told = decision.action == "run", {"code": provenance.code()}
+        run.begin(decision.fingerprint, resolved, fresh=fresh, forced=force, told=told)
     wait_for_processes(config)
     started = time.time()
     if not is_first_process():
@@ -213,7 +214,7 @@ def execute(
             wait_for_processes(config)
             return complete_manifest(out)
         run.reread()
-    memory.restart_peak()
+    provenance.begin()
     metrics = stage.run(Job(config, dict(inputs), run, console))
     manifest = Manifest(
         stage=stage.name,
@@ -225,11 +226,12 @@ def execute(
         inputs=decision.inputs,
         outputs=run.outputs_digest(),
         metrics=metrics,
-        recorded=recorded(time.time() - started),
+        recorded=provenance.recorded(time.time() - started, run.earlier),
     )
     if is_first_process():
         run.complete(manifest)
-        console.say(f"{stage.name} -> {out}: done in {duration(time.time() - started)}")
+        whole = f" ({duration(manifest.recorded['seconds'])} in all)" if run.earlier else ""
+        console.say(f"{stage.name} -> {out}: done in {duration(time.time() - started)}{whole}")
     wait_for_processes(config)
     return manifest
 
@@ -259,23 +261,3 @@ def wait_for_processes(config: StageConfig) -> None:
 
 
 _VERB: Mapping[str, str] = {"run": "running", "resume": "going on", "skip": "skipped"}
-
-
-def recorded(seconds: float) -> dict[str, Any]:
-    """Versions and machine, for the record."""
-    packages = ("uda", "torch", "segmentation-models-pytorch", "timm", "kornia")
-    return {
-        "seconds": round(seconds, 1),
-        "peak_memory_mb": memory.peak_megabytes(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in packages},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

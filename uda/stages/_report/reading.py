@@ -16,7 +16,8 @@ from uda.stages._report.scores import REPORT, Row, Scores, read_row, read_scores
 from uda.stages.catalog import stage_names
 
 PARTIAL = ".partial"
-_LEFTOVERS = (PARTIAL, ".partial.old", ".replaced")
+_LEFTOVERS = re.compile(r"\.(?:partial|replaced)(?:\.[^.]*)?$")
+"""What a run is made in, set aside in or replaced by."""
 _ROUND = re.compile(r"(?:^|/)round_(\d+)(?:/|$)")
 _EVALUATION = re.compile(r"^evaluate_|_(?:score|evaluate)$")
 
@@ -121,7 +122,7 @@ def _find_stages(root: Path) -> tuple[list[StageEntry], list[str]]:
         path = Path(folder)
         partial = [path / one for one in below if one.endswith(PARTIAL)]
         unfinished += [one.relative_to(root).as_posix().removesuffix(PARTIAL) for one in partial]
-        below[:] = [] if MANIFEST in files else [one for one in below if not one.endswith(_LEFTOVERS)]
+        below[:] = [] if MANIFEST in files else [one for one in below if not _LEFTOVERS.search(one)]
         if MANIFEST in files and (manifest := read_manifest(path)) is not None:
             name = path.relative_to(root).as_posix() if path != root else root.absolute().name
             number = _ROUND.search(name)

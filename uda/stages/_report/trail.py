@@ -48,7 +48,7 @@ class Step:
         inputs: by name.
         settings: those that matter (in the fingerprint, not at their default), by dotted key.
         numbers: the stage's plain results.
-        seconds: how long it ran; since it was resumed, where it was.
+        seconds: how long it ran; with the time before it was resumed, where it was.
         machine: of `machines`.
     """
 

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uda import cost
+from uda.core.console import Console
+from uda.core.rundir import CHECKPOINT, RunDirectory
+from uda.pipeline import Planned, Source
+from uda.stages.base import decide
+from uda.stages.catalog import get_stage
+
+IMAGES = 160
+
+
+def planned(folder: Path, name: str = "segment", settings: Mapping[str, Any] | None = None, **steps: str) -> Planned:
+    """A step that learns from two images of one's own, or from what other steps make."""
+    manifest = folder / "own.csv"
+    if not manifest.exists():
+        manifest.write_text("image,label,dataset\na.png,a.png,gta5\nb.png,b.png,gta5\n")
+    stage = get_stage(name)
+    key = "segmenter" if name == "segment" else "translator"
+    method = {"segment": "deeplabv2", "translate": "color_transfer"}[name]
+    base = {key: {"name": method}, "size": [32, 64], "fit": {"images": IMAGES}}
+    config = stage.config.model_validate({**base, **(settings or {})})
+    own = {"source": Source(None, manifest), **({"target": Source(None, manifest)} if name == "translate" else {})}
+    inputs = own | {key: Source(step, folder / step / "samples.csv") for key, step in steps.items()}
+    return Planned(name, stage, config, inputs, folder / name)
+
+
+def begun(one: Planned, *, force: bool = False) -> RunDirectory:
+    decision = decide(one.stage, one.config, {key: s.path for key, s in one.inputs.items()}, one.out, force=force)
+    run = RunDirectory(one.out)
+    run.begin(decision.fingerprint, {}, fresh=decision.action == "run", forced=force)
+    return run
+
+
+def interrupted(one: Planned, seen: int, *, checkpoint: bool = True, force: bool = False) -> RunDirectory:
+    run = begun(one, force=force)
+    for images in range(20, seen + 1, 20):
+        run.log(images=images, loss=0.5)
+    if checkpoint:
+        run.path(CHECKPOINT).touch()
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _a_second_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_speed", lambda one, by_name, speeds: cost.Speed(1.0, 0.25))
+
+
+def seconds(*todo: Planned, force: bool = False) -> float | None:
+    return cost.estimate(todo, todo, Console(quiet=True), measure=True, force=force).seconds
+
+
+def test_a_fit_that_was_not_begun_counts_in_full(tmp_path: Path) -> None:
+    one = planned(tmp_path)
+    assert seconds(one) == IMAGES
+    begun(one)
+    assert seconds(one) == IMAGES
+
+
+def test_a_fit_that_goes_on_counts_what_is_left(tmp_path: Path) -> None:
+    one = planned(tmp_path)
+    interrupted(one, 100)
+    assert seconds(one) == 60
+    with (one.out.with_name("segment.partial") / "log.jsonl").open("a") as log:
+        log.write('{"images": 1')  # torn
+    assert seconds(one) == 60
+
+
+def test_a_fit_that_was_set_aside_counts_what_is_left(tmp_path: Path) -> None:
+    one, other = planned(tmp_path), planned(tmp_path, settings={"seed": 1})
+    interrupted(one, 100)
+    interrupted(other, 20)
+    assert (seconds(one), seconds(other)) == (60, 140)
+
+
+def test_without_a_checkpoint_a_fit_counts_in_full(tmp_path: Path) -> None:
+    one = planned(tmp_path)
+    interrupted(one, 100, checkpoint=False)
+    assert seconds(one) == IMAGES
+
+
+def test_a_fit_of_other_settings_or_begun_without_force_counts_in_full(tmp_path: Path) -> None:
+    one = planned(tmp_path)
+    interrupted(one, 100)
+    assert seconds(planned(tmp_path, settings={"seed": 1})) == IMAGES
+    assert seconds(one, force=True) == IMAGES
+    interrupted(one, 40, force=True)
+    assert seconds(one, force=True) == IMAGES - 40
+
+
+def test_a_fit_whose_input_is_made_first_counts_in_full(tmp_path: Path) -> None:
+    one = planned(tmp_path)
+    interrupted(one, 100)
+    first = planned(tmp_path, "translate")
+    later = planned(tmp_path, target="translate")
+    assert seconds(first, later) == IMAGES + 0.25 * 2 + IMAGES
+
+
+def test_images_that_are_rendered_count_no_more(tmp_path: Path) -> None:
+    one = planned(tmp_path, "translate")
+    run = interrupted(one, 160, checkpoint=False)
+    run.write("fit.json", json.dumps({}).encode())
+    assert seconds(one) == 0.25 * 2
+    run.write("images/a.png", b"x")
+    assert seconds(one) == 0.25

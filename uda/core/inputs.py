@@ -1,0 +1,106 @@
+"""Digests of a stage's inputs: cheap enough to ask before every run, and true to what lies on the disk.
+
+What a stage made and what agrees with its receipts counts by that stage's outputs, wherever it lies: 25,000 images are
+not read again. What no stage made counts by bytes, and the images and labels that a manifest of one's own names, like
+the files of a data set's folder, by their sizes and times.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from uda.core.config import digest, file_digest
+from uda.core.errors import DataError
+from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, iterate_receipts, read_manifest
+
+_SMALL = 16 * 2**20
+"""Bytes up to which a file is hashed to see that it is as it was made."""
+
+
+def input_digest(path: Path, *, foreign: bool = False) -> str:
+    """Digest of a stage's input: of a stage directory's outputs by its manifest, or of a file's bytes.
+
+    A file inside a stage directory, if it is as the stage made it, counts as that directory's outputs and its own name,
+    so that a CSV of 25,000 images stands for the images, which are not read again. A CSV that no stage made, or that
+    was changed since, counts by its bytes and by the sizes and times of the images and labels that it names.
+
+    Args:
+        path: file or directory.
+        foreign: a directory that no stage made may be given; it counts by its files' names, sizes and times.
+
+    Raises:
+        DataError: there is no such input, or it is a directory without a manifest.
+    """
+    owner = read_manifest(path.parent) if path.parent.is_dir() else None
+    if path.is_dir():
+        if not foreign or read_manifest(path) is not None:
+            return complete_manifest(path).outputs
+        # A folder that a stage made, such as one layout of mini-city, stays the same wherever it is moved.
+        return digest([owner.outputs, path.name]) if owner is not None and _is_made_folder(path) else _listing(path)
+    if not path.is_file():
+        raise DataError("no such file", path, "check the path")
+    if owner is not None and path.name != MANIFEST and _is_made_file(path):
+        return digest([owner.outputs, path.name])
+    named = sorted(column_values(path, "image", "label")) if path.suffix == ".csv" else []
+    return digest([file_digest(path), _states(path.parent, named)]) if named else file_digest(path)
+
+
+def column_values(manifest: Path, *columns: str) -> set[str]:
+    """What the rows of a CSV hold in some columns, blanks left out; nothing where it is no table (the stage tells)."""
+    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = csv.reader(file, skipinitialspace=True)
+        try:
+            header = next(rows, [])
+            places = [header.index(column) for column in columns if column in header]
+            return {row[place] for row in rows for place in places if place < len(row) and row[place]}
+        except csv.Error:
+            return set()
+
+
+def _states(base: Path, named: list[str]) -> list[tuple[str, int, int] | tuple[str]]:
+    """Sizes and times of the files that a manifest in `base` names; the missing ones are the stage's to tell."""
+    folder = str(base.resolve())
+    states: list[tuple[str, int, int] | tuple[str]] = []
+    for text in named:
+        # Strings instead of paths: a manifest may name 50,000 files, and is asked about at each step of a pipeline.
+        file = os.path.join(folder, text)  # noqa: PTH118
+        try:
+            status = os.stat(os.path.normpath(file) if ".." in text else file)  # noqa: PTH116
+            states.append((text, status.st_size, status.st_mtime_ns))
+        except (OSError, ValueError):
+            states.append((text,))
+    return states
+
+
+def _is_made_file(file: Path) -> bool:
+    """Whether a file in a stage directory is one of the stage's outputs, as it was made.
+
+    Small files are hashed, and so is what was written after the manifest; else the size has to do.
+    """
+    receipt = next((one for one in iterate_receipts(file.parent / RECEIPTS) if one.path == file.name), None)
+    if receipt is None or (status := file.stat()).st_size != receipt.size:
+        return False
+    later = status.st_mtime_ns > (file.parent / MANIFEST).stat().st_mtime_ns
+    return file_digest(file) == receipt.sha256 if later or receipt.size <= _SMALL else True
+
+
+def _is_made_folder(folder: Path) -> bool:
+    """Whether a folder in a stage directory holds the stage's outputs, of the sizes that they were made in, alone."""
+    prefix = f"{folder.name}/"
+    made = {one.path: one.size for one in iterate_receipts(folder.parent / RECEIPTS) if one.path.startswith(prefix)}
+    return bool(made) and made == {prefix + name: status.st_size for name, status in _files(folder)}
+
+
+def _listing(root: Path) -> str:
+    """Digest of a folder's listing: reading every image of a data set to see that nothing changed would take hours."""
+    return digest(sorted((name, status.st_size, status.st_mtime_ns) for name, status in _files(root)))
+
+
+def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    for folder, _, files in os.walk(root, followlinks=True):
+        for name in files:
+            file = Path(folder, name)
+            yield file.relative_to(root).as_posix(), file.stat()
