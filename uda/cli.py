@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from uda import __version__
-from uda.cli_options import EXISTING, Common, common, console, given, run_guarded, some
+from uda.cli_options import EXISTING, Common, as_config_error, common, console, given, run_guarded, some
 from uda.core.errors import ConfigError
 
 _DEFAULT_CONFIGS = {
@@ -321,5 +321,9 @@ def main() -> None:
 
 def _invoke(arguments: list[str]) -> None:
     """Run the verb. Not by `cli.main`, which swallows the text of an interruption and ends a closed pipe with 1."""
-    with cli.make_context("uda", arguments) as context:
-        cli.invoke(context)
+    try:
+        with cli.make_context("uda", arguments) as context:
+            cli.invoke(context)
+    except click.UsageError as error:
+        verb = next((one for one in arguments if one in cli.commands), None)
+        raise as_config_error(error, f"uda {verb}" if verb else "uda") from error

@@ -120,6 +120,14 @@ def run_guarded(call: Callable[[], Any]) -> int:
     return 0
 
 
+def as_config_error(error: click.UsageError, command: str) -> Exception:
+    """Wrong usage in one line, of `command` where the error does not know; a bare `uda` keeps its text, the help."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.1 has none
+        return error
+    command = error.ctx.command_path if error.ctx is not None else command
+    return ConfigError(error.format_message().rstrip().rstrip("."), command, f"see {command} --help")
+
+
 def as_uda_error(error: Exception) -> UdaError:
     """What went wrong in the library's terms; unforeseen errors are named by their type."""
     if isinstance(error, UdaError):
