@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from uda import __version__
-from uda.cli_options import EXISTING, Common, as_config_error, common, console, given, run_guarded, some
+from uda.cli_options import EXISTING, Common, as_config_error, common, console, given, loop, run_guarded, some
 from uda.core.errors import ConfigError
 
 _DEFAULT_CONFIGS = {
@@ -30,7 +30,7 @@ def cli(debug: bool) -> None:
     """Unsupervised domain adaptation for semantic segmentation.
 
     Labelled synthetic images and unlabelled real images go in; a segmenter that works on the real ones, a per-class
-    IoU report and the trail of how it came about come out. Start with `uda iterate --out runs/first`.
+    IoU report and the trail of how it came about come out. Start with `uda iterate`.
     """
 
 
@@ -204,26 +204,13 @@ def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path |
     )
 
 
-def _loop_options(function: Any) -> Any:
-    for option in (
-        click.option("--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."),
-        click.option("--data", type=EXISTING, help="Folder that holds the data sets of the pipeline."),
-        click.option("--val", type=EXISTING, help="Your own manifest to score on."),
-        click.option("--target", type=EXISTING, help="Your own manifest of unlabelled images."),
-        click.option("--source", type=EXISTING, help="Your own manifest of labelled images."),
-        click.option("--pipeline", default="minicity", show_default=True, help="A shipped pipeline or a YAML file."),
-    ):
-        function = option(function)
-    return function
-
-
 @cli.command()
-@_loop_options
-@common
+@loop
 def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
     """Run the whole loop: source only, then translate, pseudo-label, segment and evaluate, round after round.
 
-    With no pipeline named it runs on mini-city. Run the same command again to go on after an interruption.
+    With no pipeline named it runs on mini-city, and with no --out into `runs/PIPELINE`. Run the same command again to
+    go on after an interruption.
     """
     request, speaker = _request(pipeline, rounds, options, **paths), console()
     from uda.iterate import iterate as run
@@ -232,8 +219,7 @@ def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | 
 
 
 @cli.command()
-@_loop_options
-@common
+@loop
 def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
     """Say what `iterate` would run, and why; run nothing."""
     from uda import pipeline as graph

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import read_manifest
+from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import OptimizerConfig
 from uda.data.samples import read_samples
@@ -97,6 +98,20 @@ def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
 def test_a_plan_can_be_read_by_programs(tmp_path: Path) -> None:
     rows = json.loads(must("plan", "--tiny", "--json", "--out", tmp_path / "run").out)
     assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_without_out_a_loop_goes_where_its_pipeline_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(find_yaml("pipelines", "minicity"), "own.yaml")
+    for given, name in (((), "minicity"), (("--pipeline", "minicity_full"), "minicity_full")):
+        assert must(*verb, *given, "--rounds", "3").err.splitlines()[0] == f"no --out: results go to runs/{name}"
+    (tmp_path / "runs" / "own").mkdir(parents=True)
+    (tmp_path / "runs" / "own" / "minicity").write_text("mine")
+    assert "runs/own/minicity: exists and was not made by this program" in call(*verb, "--pipeline", "own.yaml").err
+    assert "no --out" not in must(*verb, "--out", "here").err
 
 
 def test_pairs_without_a_label_are_refused(city: Trail, tmp_path: Path) -> None:
