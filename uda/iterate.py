@@ -39,9 +39,11 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         if report["rows"]:
             reporting.write_iou_csv(report, request.out / "iou.csv")
         page = reporting.write_report([request.out], request.out / "report.html")
-        if as_json:
+        if as_json:  # nothing else on stdout, so that programs can read it
             console.result(json.dumps(report, indent=2))
-        elif report["rows"]:
+            console.say(f"report: {page}")
+            return
+        if report["rows"]:
             console.result(reporting.format_table(report))
         console.result(f"report: {page}")
 
