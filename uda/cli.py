@@ -79,8 +79,8 @@ def minicity(options: Common) -> None:
 @click.argument("dataset")
 @click.argument("root", type=EXISTING)
 @click.option("--split", help="A split of the data set; all splits where left out.")
-@common
-def prepare(dataset: str, root: Path, split: str | None, options: Common) -> None:
+@some("configs", "assignments", "out", "dry_run", "as_json")
+def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
     """Index and check the data set at ROOT, and write its manifest to --out FILE.csv.
 
     DATASET is a shipped spec (`uda list datasets`) or a YAML file of your own. FILE.json beside the manifest holds
@@ -88,6 +88,7 @@ def prepare(dataset: str, root: Path, split: str | None, options: Common) -> Non
     """
     from uda.stages.prepare import prepare_to_csv
 
+    options = Common(**values)
     _, config = _stage_settings("prepare", options, {"dataset": dataset, **({"split": split} if split else {})})
     speaker = console()
     metrics = prepare_to_csv(config, root, options.out, speaker, dry_run=options.dry_run)

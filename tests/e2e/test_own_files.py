@@ -87,6 +87,16 @@ def test_predict_takes_no_option_that_it_would_ignore(trail: Trail, tmp_path: Pa
         assert "No such option" in call("predict", "--segmenter", trail.first, tmp_path, option, "--out", "x").err
 
 
+@pytest.mark.parametrize("option", [("--force",), ("--seed", "3"), ("--device", "cpu"), ("--tiny",)])
+def test_prepare_takes_no_option_that_it_would_ignore(pets: Path, option: tuple[str, ...]) -> None:
+    given = ("prepare", pets / "spec.yaml", pets, "--split", "01", "--out", pets / "pets.csv")
+    assert f"error: uda prepare: No such option '{option[0]}'" in call(*given, *option).err
+    assert not (pets / "pets.csv").exists()
+    counts = json.loads(must(*given, "--set", "threads=1", "--dry-run", "--json").out)
+    assert counts["images"] == 2
+    assert not (pets / "pets.csv").exists()
+
+
 def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
     image = read_samples(trail.csv("val"))[0].image
     (tmp_path / "notes.txt").write_text("mine")
