@@ -338,6 +338,35 @@ def test_own_manifests_need_no_data_folder(house: House) -> None:
     assert "translate@1" in house.expand(given=given)
 
 
+@pytest.mark.parametrize("text", ["val.split=zzz", "source.dataset=foo", "city.gta5=3", "prepare.threads=1"])
+def test_settings_of_steps_that_own_manifests_replace_are_refused(house: House, text: str) -> None:
+    given = {name: house.manifest(name, labels=["x.png"]) for name in ("source", "target", "val")}
+    house.expand(text)
+    step = text.partition(".")[0]
+    assert house.refused(text, given=given) == (
+        f"--set: '{text}' changes nothing: no step {step} runs beside your own manifests; leave it out"
+    )
+    assert house.expand("label_space=idd7", "segment.fit.images=5", "oracle.seed=1", "translate.seed=2", given=given)
+
+
+def test_settings_of_steps_that_are_left_out_are_refused(house: House) -> None:
+    bare = {name: house.manifest(name) for name in ("source", "target")}
+    for text in ("oracle.seed=1", "evaluate.batch=2", "source_only_score.batch=2"):
+        assert f"'{text}' changes nothing" in house.refused(text, given=bare)
+    for text in ("labels.batch=2", "segment.config=segment.yaml"):
+        assert f"'{text}' changes nothing: no step {text.partition('.')[0]} runs;" in house.refused(text, rounds=0)
+    assert house.expand("segment.fit.images=5", rounds=0)  # of all steps of the stage
+
+
+def test_a_folder_of_data_sets_that_no_step_reads_is_refused(house: House, tmp_path: Path) -> None:
+    assert house.refused(data=tmp_path) == "--data: no step of pipeline loop.yaml reads it; leave it out"
+    assert "reads it with --tiny; leave it out" in house.refused(data=tmp_path, tiny=True)
+    for name in ("source", "target", "val"):
+        house.step(name)["inputs"]["root"] = f"{{data}}/{name}"
+    given = {name: house.manifest(name) for name in ("source", "target")}
+    assert "reads it beside your own manifests; leave it out" in house.refused(data=tmp_path, given=given)
+
+
 def test_without_target_labels_there_is_no_oracle(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"source": house.manifest("source"), "target": house.manifest("target"), "val": house.manifest("val")}
     planned = house.expand(given=given, rounds=1)
