@@ -290,9 +290,13 @@ def test_an_assignment_to_no_step_is_told(house: House, text: str, told: str) ->
     assert told in said
 
 
-def test_a_wrong_assignment_to_a_step_is_told_with_its_key(house: House) -> None:
+def test_a_wrong_assignment_to_a_step_is_told_as_it_was_typed(house: House) -> None:
     said = house.refused("segment.fit.imges=5")
-    assert "fit.imges=5: fit.imges: unknown key, did you mean 'images'?" in said
+    assert said == "--set segment.fit.imges=5: fit.imges: unknown key, did you mean 'images'?"
+    assert house.refused("labels.batch=0").startswith("--set labels.batch=0: batch: Input should be greater")
+    assert house.refused("labels.batch").startswith("--set: 'labels.batch' is no assignment; write it as")
+    assert house.refused("labels.batch=[").startswith("--set labels.batch=[: while parsing")
+    assert house.refused("translate.config=3").startswith("--set translate.config=3: each_round.translate.config")
 
 
 def test_the_label_space_is_the_pipelines_for_every_stage(house: House) -> None:

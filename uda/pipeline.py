@@ -121,7 +121,8 @@ def load_pipeline(request: Request) -> Pipeline:
             layers.add_assignments([text])
         elif (step := _reconfigured(text)) is not None:
             steps = {part: layers.data.get(part) or {} for part in ("before", "each_round")}
-            layers.add_assignments([f"{part}.{text}" for part, names in steps.items() if step in names])
+            for part in (part for part, names in steps.items() if step in names):
+                layers.add(f"--set {text}", {part: Layers().add_assignments([text]).data})
     return validate(Pipeline, layers)
 
 
@@ -176,11 +177,11 @@ def _check_use(pipeline: Pipeline, planned: Sequence[Planned], request: Request)
 
 
 def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str, list[str]]:
-    """Assignments by the step or stage they are for."""
+    """Assignments as they were typed, by the step or stage they are for."""
     stages = {step.stage for step in (*pipeline.before.values(), *pipeline.each_round.values())}
     found: dict[str, list[str]] = {}
     for text in request.assignments:
-        head, dot, rest = text.partition(".")
+        head, dot, _ = text.partition(".")
         if text.startswith("label_space="):
             continue
         known = names if _reconfigured(text) else names | stages  # a recipe is one step's
@@ -188,7 +189,7 @@ def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str,
             mend = f"write STEP.key=value; {nearest(head.partition('=')[0], known)}"
             raise ConfigError(f"'{text}' names no step", "--set", mend)
         if not _reconfigured(text):
-            found.setdefault(head, []).append(rest)
+            found.setdefault(head, []).append(text)
     return found
 
 
@@ -205,7 +206,9 @@ def _plan_step(
         layers.add("--seed", {"seed": request.seed})
     if request.device is not None:
         layers.add("--device", {"runtime": {"device": request.device}})
-    layers.add_assignments([*settings.get(step.stage, []), *(settings.get(name, []) if name != step.stage else [])])
+    for head in dict.fromkeys((step.stage, name)):  # a step's own settings win over its stage's
+        for text in settings.get(head, []):
+            layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
     base = request.out if number is None else request.out / f"round_{number}"
     return Planned(
         name=name if number is None else f"{name}@{number}",
