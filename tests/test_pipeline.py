@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from uda import pipeline
-from uda.core import resources
+from uda.core import registry, resources
 from uda.core.config import settings_that_matter
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
@@ -157,6 +157,7 @@ def test_previous_is_the_last_round_and_in_the_first_what_start_says(house: Hous
 
 
 def test_what_has_no_start_is_left_out_of_round_1(house: House) -> None:
+    house.config("translate", {"translator": "munit", "size": [64, 128]})
     house.step("translate")["inputs"]["init"] = "previous.translate"
     with pytest.raises(ConfigError, match=r"'previous.translate' has no meaning in round 1.*or null to go without"):
         house.expand()
@@ -164,6 +165,28 @@ def test_what_has_no_start_is_left_out_of_round_1(house: House) -> None:
     planned = house.expand()
     assert "init" not in planned["translate@1"].inputs
     assert planned["translate@2"].inputs["init"].step == "translate@1"
+
+
+UNFITTED = [one for one in registry.names("translators") if registry.load("translators", one).needs == "nothing"]
+
+
+@pytest.mark.parametrize("pipeline_name", ["camvid_day_to_dusk", "camvid_to_idd_lite"])
+@pytest.mark.parametrize("method", UNFITTED)
+def test_translators_that_are_not_fitted_go_on_from_none(tmp_path: Path, pipeline_name: str, method: str) -> None:
+    assert {"identity", "color_transfer", "fda"} <= set(UNFITTED)
+    asked = [f"translate.config=translate/{method}"]
+    request = Request(pipeline=pipeline_name, out=tmp_path / "run", rounds=2, assignments=asked, tiny=True)
+    planned = expand(request, Console(quiet=True))
+    pipeline.check(planned)
+    second = next(one for one in planned if one.name == "translate@2")
+    assert "init" not in second.inputs
+    assert {"source", "target"} <= set(second.inputs)
+
+
+def test_translators_that_are_fitted_go_on_where_the_pipeline_says_so(tmp_path: Path) -> None:
+    request = Request(pipeline="camvid_day_to_dusk", out=tmp_path / "run", rounds=2, tiny=True)
+    found = {one.name: one for one in expand(request, Console(quiet=True))}
+    assert found["translate@2"].inputs["init"].step == "translate@1"
 
 
 def test_a_file_of_the_previous_round_can_be_named(house: House) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from uda import own_data
+from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, nearest
@@ -210,21 +212,27 @@ def _plan_step(
         for text in settings.get(head, []):
             layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
     base = request.out if number is None else request.out / f"round_{number}"
+    config = validate(stage.config, layers)
+    sources = {key: _resolve(request, pipeline, text, number, name) for key, text in step.inputs.items()}
+    idle = _idle(stage, config)
     return Planned(
         name=name if number is None else f"{name}@{number}",
         stage=stage,
-        config=validate(stage.config, layers),
-        inputs={
-            key: source
-            for key, text in step.inputs.items()
-            if (source := _resolve(request, pipeline, text, number, name)) is not None
-        },
+        config=config,
+        inputs={key: source for key, source in sources.items() if source is not None and key not in idle},
         out=base / name,
         row=None if step.row is None else step.row.replace("{round}", str(number)),
         round=number,
         comparator=step.comparator,
         reads_target_labels=step.reads_target_labels,
     )
+
+
+def _idle(stage: Stage, config: Any) -> set[str]:
+    """Inputs of a pipeline's step that the configured method has no use for: what is not fitted goes on from none."""
+    if stage.name != "translate":
+        return set()
+    return {"init"} if registry.load("translators", config.translator.name).needs == "nothing" else set()
 
 
 def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str) -> Source | None:
