@@ -223,16 +223,17 @@ def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | 
 @loop
 def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
     """Say what `iterate` would run, and why; run nothing."""
-    from uda import pipeline as graph
+    from uda.iterate import decide, say_cost
 
     request, speaker = _request(pipeline, rounds, options, **paths), console()
-    decisions = list(graph.plan(graph.expand(request, speaker), force=options.force))
+    decisions = decide(request, speaker)
     if options.as_json:
         rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in decisions]
         speaker.result(json.dumps(rows, indent=2))
-        return
-    for one, decision in decisions:
-        speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
+    else:
+        for one, decision in decisions:
+            speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
+    say_cost(decisions, request, speaker, measure=False)
 
 
 @cli.command()

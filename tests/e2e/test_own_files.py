@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,25 @@ def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
 def test_a_plan_can_be_read_by_programs(tmp_path: Path) -> None:
     rows = json.loads(must("plan", "--tiny", "--json", "--out", tmp_path / "run").out)
     assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_a_plan_refuses_what_cannot_start_and_says_how_much_disk_it_takes(
+    city: Trail, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    table = pd.read_csv(city.csv("source"))
+    table["image"], table["label"] = [str(city.root / name) for name in table["image"]], ""
+    table.to_csv(tmp_path / "bare.csv", index=False)
+    own = ("--target", city.csv("train"), "--val", city.csv("val"))
+    for given, code, said in (
+        (("--set", "segment.size=[63,128]"), 2, "size: [63, 128] is not divisible by 32"),
+        (("--source", tmp_path / "bare.csv", *own), 3, "bare.csv: 10 images have no label to learn from"),
+    ):
+        answer = call(*verb, "--tiny", *given, "--out", tmp_path / "run")
+        assert (answer.code, answer.out) == (code, "")
+        assert said in answer.err.splitlines()[-1]
+    cost = must(*verb, "--tiny", "--source", city.csv("source"), *own, "--out", tmp_path / "run").err.splitlines()[-1]
+    assert re.fullmatch(r"needs about .* of disk \(.* free\) and time not measured on this machine", cost)
 
 
 @pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
