@@ -11,7 +11,18 @@ from typing import Any
 import click
 
 from uda import __version__
-from uda.cli_options import EXISTING, Common, as_config_error, common, console, given, loop, run_guarded, some
+from uda.cli_options import (
+    EXISTING,
+    Common,
+    as_config_error,
+    common,
+    console,
+    given,
+    loop,
+    run_guarded,
+    size_of_training,
+    some,
+)
 from uda.core.errors import ConfigError
 
 _DEFAULT_CONFIGS = {
@@ -34,7 +45,7 @@ def cli(debug: bool) -> None:
     """
 
 
-def _stage_settings(name: str, options: Common, arguments: Mapping[str, str] | None = None) -> Any:
+def _stage_settings(name: str, options: Common, arguments: Mapping[str, Any] | None = None) -> Any:
     from uda.core.config import Layers, validate
     from uda.core.resources import find_yaml
     from uda.stages.catalog import get_stage
@@ -55,9 +66,8 @@ def _stage_settings(name: str, options: Common, arguments: Mapping[str, str] | N
 def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> None:
     from uda.stages.base import decide, execute
 
-    stage, config = _stage_settings(name, options)
-    paths = given(inputs)
-    speaker = console()
+    paths, speaker = given(inputs), console()
+    stage, config = _stage_settings(name, options, size_of_training(name, options, paths, speaker))
     if options.dry_run:
         decision = decide(stage, config, paths, options.out, force=options.force)
         if stage.check is not None:

@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXISTING = click.Path(path_type=Path)
 """A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
 
+_SIZED = ("pseudo-label", "evaluate")
+"""Verbs that show images to a segmenter, at the size of its training unless they are told another."""
+
 
 @dataclass(frozen=True)
 class Common:
@@ -127,6 +130,21 @@ def console() -> Console:
 def given(inputs: Mapping[str, Path | None]) -> dict[str, Path]:
     """The inputs that were given, as absolute paths."""
     return {name: path.absolute() for name, path in inputs.items() if path is not None}
+
+
+def size_of_training(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> dict[str, list[int]]:
+    """The size that a given segmenter was trained at, as a setting, where a command names neither config nor size."""
+    asked = options.configs or options.tiny or any(text.startswith("size=") for text in options.assignments)
+    if name not in _SIZED or "segmenter" not in paths or asked:
+        return {}
+    from uda.stages._files import trained_size
+
+    size = trained_size(paths["segmenter"])
+    if size is None:
+        speaker.say(f"{name}: the segmenter does not say what size it was trained at; --set size=[HEIGHT,WIDTH] does")
+        return {}
+    speaker.say(f"{name}: no --config and no size: images enter at {size[0]}x{size[1]}, as the segmenter was trained")
+    return {"size": list(size)}
 
 
 def run_guarded(call: Callable[[], Any]) -> int:

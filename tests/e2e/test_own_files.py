@@ -204,6 +204,28 @@ def test_target_images_without_a_pseudo_label_are_seen_too(trail: Trail, tmp_pat
     assert target_samples({"target": trail.csv("train")}) == target
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "pseudo-label"])
+def test_images_enter_at_the_size_that_the_segmenter_was_trained_at(trail: Trail, tmp_path: Path, verb: str) -> None:
+    given = (verb, "--segmenter", trail.second, "--target", trail.csv("val"))
+    said = f"{verb}: no --config and no size: images enter at 64x128, as the segmenter was trained"
+    assert must(*given, "--out", tmp_path / "own").err.splitlines()[0] == said
+    manifest = read_manifest(tmp_path / "own")
+    assert manifest is not None and manifest.settings["size"] == [64, 128]
+    again = must(*given, "--set", "size=[64,128]", "--out", tmp_path / "own").err
+    assert said not in again and "skipped (complete, same settings and inputs)" in again
+    must(*given, "--set", "size=[32,64]", "--out", tmp_path / "small")
+    small = read_manifest(tmp_path / "small")
+    assert small is not None and small.settings["size"] == [32, 64]
+    if verb == "evaluate":  # as the run's own, which names its config
+        one, other = (json.loads((where / "report.json").read_text()) for where in (trail.score, tmp_path / "own"))
+        assert other["iou"] == pytest.approx(one["iou"])
+    for name in ("segmenter.safetensors", "model.json"):
+        (tmp_path / "bare").mkdir(exist_ok=True)
+        shutil.copy(trail.second / name, tmp_path / "bare" / name)
+    bare = call(verb, "--segmenter", tmp_path / "bare", "--target", trail.csv("val"), "--out", tmp_path / "x")
+    assert bare.err.startswith(f"{verb}: the segmenter does not say what size it was trained at; --set size=")
+
+
 def test_labels_without_a_class_score_nothing(trail: Trail, tmp_path: Path) -> None:
     image = read_samples(trail.csv("val"))[0].image
     with Image.open(image) as opened:

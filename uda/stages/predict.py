@@ -18,7 +18,7 @@ from uda.core.training import RuntimeConfig
 from uda.data.label_space import load_space
 from uda.data.read import Interpolation, read_image, read_size, write_image, write_label
 from uda.data.samples import Sample
-from uda.stages._files import unique_names
+from uda.stages._files import trained_size, unique_names
 
 if TYPE_CHECKING:
     from uda.data import dataset
@@ -68,7 +68,7 @@ def predict_images(
     palette = _palette(store.describe(segmenter))
     network = store.load_segmenter(segmenter, expected_classes=None).network
     rt = runtime.make_runtime(config.runtime)
-    size = config.size or _trained_size(segmenter)
+    size = config.size or trained_size(segmenter)
     data = dataset.SegmentationDataset(
         samples, None, size=size, with_labels=False, interpolation=config.interpolation, cache_mb=0
     )
@@ -114,12 +114,3 @@ def _files(images: Sequence[Path]) -> list[Path]:
         else:
             raise DataError("no such file or folder", path)
     return found
-
-
-def _trained_size(segmenter: Path) -> tuple[int, int] | None:
-    """The size in the settings of the segment stage that left the directory; None where there are none."""
-    from uda.core.manifest import read_manifest
-
-    manifest = read_manifest(segmenter)
-    size = None if manifest is None else (manifest.config.get("target_size") or manifest.config.get("size"))
-    return None if size is None else (int(size[0]), int(size[1]))
