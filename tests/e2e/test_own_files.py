@@ -83,6 +83,20 @@ def test_predicting_never_writes_over_its_images(trail: Trail, tmp_path: Path) -
     assert image.read_bytes() == before
 
 
+def test_predictions_never_write_over_one_another(trail: Trail, tmp_path: Path) -> None:
+    source, folder = read_samples(trail.csv("val"))[0].image, tmp_path / "photos"
+    for name in ("a.png", "a_overlay.png", "b.png"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy(source, folder / name)
+    answer = call("predict", "--segmenter", trail.first, folder, "--out", tmp_path / "out")
+    made = (
+        f"{tmp_path / 'out' / 'a_overlay.png'}: would be made of {folder / 'a.png'} and of {folder / 'a_overlay.png'}"
+    )
+    assert (answer.code, answer.err) == (2, f"error: {made}; rename one, or predict them into two folders\n")
+    assert not (tmp_path / "out").exists()
+    must("predict", "--segmenter", trail.first, folder / "a.png", folder / "b.png", "--out", tmp_path / "out")
+
+
 def test_predict_takes_no_option_that_it_would_ignore(trail: Trail, tmp_path: Path) -> None:
     for option in ("--tiny", "--dry-run", "--json", "--force"):
         assert "No such option" in call("predict", "--segmenter", trail.first, tmp_path, option, "--out", "x").err

@@ -30,6 +30,8 @@ else:
     runtime = lazy_import("uda.engine.runtime")
     store = lazy_import("uda.segmenters._store")
 
+_RESULTS = (".png", "_overlay.png")
+"""How the names of an image's label map and overlay end."""
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -60,7 +62,7 @@ def predict_images(
 
     Raises:
         DataError: no image, or one that cannot be decoded.
-        ConfigError: an image lies where results would be written.
+        ConfigError: an image lies where results would be written, or two images would make the same file.
     """
     samples = [Sample(path, None, "", path.parent) for path in _files(images)]
     names = unique_names(samples)
@@ -86,9 +88,17 @@ def predict_images(
 
 
 def _check_places(samples: Sequence[Sample], names: Sequence[str], out: Path) -> None:
-    made = {(out / f"{name}{ending}").resolve() for name in names for ending in (".png", "_overlay.png")}
+    """Refuse results that would be written over an image, or over one another."""
+    makers: dict[Path, Sample] = {}
+    for sample, name in zip(samples, names, strict=True):
+        for ending in _RESULTS:
+            place = out / f"{name}{ending}"
+            other = makers.setdefault(place.resolve(), sample)
+            if other is not sample:
+                what = f"would be made of {other.image} and of {sample.image}"
+                raise ConfigError(what, place, "rename one, or predict them into two folders")
     for sample in samples:
-        if sample.image.resolve() in made:
+        if sample.image.resolve() in makers:
             raise ConfigError("would be written over", sample.image, "choose another --out")
 
 
