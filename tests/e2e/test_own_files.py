@@ -205,6 +205,22 @@ def test_a_file_that_is_gone_is_told_before_hours_of_training(
     assert said in answer.err and "gone.png" in answer.err
 
 
+def test_segment_says_what_its_weights_start_from(trail: Trail, tmp_path: Path) -> None:
+    weights = trail.first / "segmenter.safetensors"
+    fit = ("segment", *SEGMENT, "--set", "adversary=null", "--set", "target_statistics=0")
+    fit = (*fit, "--source", trail.csv("source"))
+    pretrained, init = ("--set", f"segmenter.pretrained={weights}"), ("--init", trail.first)
+    loaded = "segment: pretrained segmenter.safetensors: "
+    started = "segment: segmenter.safetensors: "
+    random = "segment: starts from random weights; set segmenter.pretrained to a weights file, or give --init"
+    for number, (given, said) in enumerate(
+        (((), [random]), (pretrained, [loaded]), (init, [started]), ((*pretrained, *init), [loaded, started]))
+    ):
+        lines = must(*fit, *given, "--out", tmp_path / f"{number}").err.splitlines()
+        told = [line for line in lines if "random weights" in line or "tensors loaded" in line]
+        assert [line.startswith(start) for line, start in zip(told, said, strict=True)] == [True] * len(said)
+
+
 def test_target_images_without_a_pseudo_label_are_seen_too(trail: Trail, tmp_path: Path) -> None:
     pseudo = pd.read_csv(trail.pseudo / "samples.csv").head(3)
     for column in ("image", "label", "dataset"):
