@@ -128,30 +128,34 @@ def test_every_verb_explains_itself(told: Told) -> None:
         assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
-def code_and_text(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str]:
-    return uda(monkeypatch, *arguments), capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "command", "said"),
     [
-        (("transalte",), "No such command 'transalte'"),
-        (("translate", "--ot", "x"), "No such option"),
-        (("minicity",), "--out"),
-        (("minicity", "--out", "x", "--seed", "-1"), "--seed"),
-        (("predict", "--segmenter", "x", "--out", "y"), "IMAGES"),
-        ((), "Usage: uda"),
+        (("transalte",), "uda", "No such command 'transalte'"),
+        (("translate", "--ot", "x"), "uda translate", "No such option"),
+        (("--foo",), "uda", "No such option"),
+        (("minicity",), "uda minicity", "Missing option '--out'; see"),
+        (("minicity", "--out", "x", "--seed", "-1"), "uda minicity", "--seed"),
+        (("evaluate", "--target", "x", "--out", "y", "--coding", "z"), "uda evaluate", "'train-ids', 'label-ids'"),
+        (("evaluate", "--coding"), "uda evaluate", "Option '--coding' requires an argument"),
+        (("predict", "--segmenter", "x", "--out", "y"), "uda predict", "IMAGES"),
+        (("show", "a", "b"), "uda show", "Got unexpected extra argument"),
     ],
 )
-def test_wrong_usage_is_told_with_code_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+def test_wrong_usage_is_told_in_one_line_with_code_2(
+    told: Told, arguments: tuple[str, ...], command: str, said: str
 ) -> None:
-    code, err = code_and_text(monkeypatch, capsys, *arguments)
+    code, line = told(*arguments)
     assert code == 2
-    assert said in err
-    assert "Traceback" not in err
+    assert line.startswith(f"error: {command}: ")
+    assert said in line
+    assert line.endswith(f"; see {command} --help")
+    assert told.out == ""
+
+
+def test_a_bare_command_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert uda(monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("Usage: uda")
 
 
 def test_a_wrong_setting_is_told_with_its_place_and_the_nearest_and_code_2(told: Told, tmp_path: Path) -> None:

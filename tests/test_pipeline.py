@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from uda import pipeline
-from uda.core import resources
+from uda.core import registry, resources
 from uda.core.config import settings_that_matter
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
@@ -157,6 +157,7 @@ def test_previous_is_the_last_round_and_in_the_first_what_start_says(house: Hous
 
 
 def test_what_has_no_start_is_left_out_of_round_1(house: House) -> None:
+    house.config("translate", {"translator": "munit", "size": [64, 128]})
     house.step("translate")["inputs"]["init"] = "previous.translate"
     with pytest.raises(ConfigError, match=r"'previous.translate' has no meaning in round 1.*or null to go without"):
         house.expand()
@@ -164,6 +165,28 @@ def test_what_has_no_start_is_left_out_of_round_1(house: House) -> None:
     planned = house.expand()
     assert "init" not in planned["translate@1"].inputs
     assert planned["translate@2"].inputs["init"].step == "translate@1"
+
+
+UNFITTED = [one for one in registry.names("translators") if registry.load("translators", one).needs == "nothing"]
+
+
+@pytest.mark.parametrize("pipeline_name", ["camvid_day_to_dusk", "camvid_to_idd_lite"])
+@pytest.mark.parametrize("method", UNFITTED)
+def test_translators_that_are_not_fitted_go_on_from_none(tmp_path: Path, pipeline_name: str, method: str) -> None:
+    assert {"identity", "color_transfer", "fda"} <= set(UNFITTED)
+    asked = [f"translate.config=translate/{method}"]
+    request = Request(pipeline=pipeline_name, out=tmp_path / "run", rounds=2, assignments=asked, tiny=True)
+    planned = expand(request, Console(quiet=True))
+    pipeline.check(planned)
+    second = next(one for one in planned if one.name == "translate@2")
+    assert "init" not in second.inputs
+    assert {"source", "target"} <= set(second.inputs)
+
+
+def test_translators_that_are_fitted_go_on_where_the_pipeline_says_so(tmp_path: Path) -> None:
+    request = Request(pipeline="camvid_day_to_dusk", out=tmp_path / "run", rounds=2, tiny=True)
+    found = {one.name: one for one in expand(request, Console(quiet=True))}
+    assert found["translate@2"].inputs["init"].step == "translate@1"
 
 
 def test_a_file_of_the_previous_round_can_be_named(house: House) -> None:
@@ -290,9 +313,13 @@ def test_an_assignment_to_no_step_is_told(house: House, text: str, told: str) ->
     assert told in said
 
 
-def test_a_wrong_assignment_to_a_step_is_told_with_its_key(house: House) -> None:
+def test_a_wrong_assignment_to_a_step_is_told_as_it_was_typed(house: House) -> None:
     said = house.refused("segment.fit.imges=5")
-    assert "fit.imges=5: fit.imges: unknown key, did you mean 'images'?" in said
+    assert said == "--set segment.fit.imges=5: fit.imges: unknown key, did you mean 'images'?"
+    assert house.refused("labels.batch=0").startswith("--set labels.batch=0: batch: Input should be greater")
+    assert house.refused("labels.batch").startswith("--set: 'labels.batch' is no assignment; write it as")
+    assert house.refused("labels.batch=[").startswith("--set labels.batch=[: while parsing")
+    assert house.refused("translate.config=3").startswith("--set translate.config=3: each_round.translate.config")
 
 
 def test_the_label_space_is_the_pipelines_for_every_stage(house: House) -> None:
@@ -336,6 +363,35 @@ def test_own_manifests_need_no_data_folder(house: House) -> None:
         house.step(name)["inputs"]["root"] = f"{{data}}/{name}"
     given = {name: house.manifest(name) for name in ("source", "target")}
     assert "translate@1" in house.expand(given=given)
+
+
+@pytest.mark.parametrize("text", ["val.split=zzz", "source.dataset=foo", "city.gta5=3", "prepare.threads=1"])
+def test_settings_of_steps_that_own_manifests_replace_are_refused(house: House, text: str) -> None:
+    given = {name: house.manifest(name, labels=["x.png"]) for name in ("source", "target", "val")}
+    house.expand(text)
+    step = text.partition(".")[0]
+    assert house.refused(text, given=given) == (
+        f"--set: '{text}' changes nothing: no step {step} runs beside your own manifests; leave it out"
+    )
+    assert house.expand("label_space=idd7", "segment.fit.images=5", "oracle.seed=1", "translate.seed=2", given=given)
+
+
+def test_settings_of_steps_that_are_left_out_are_refused(house: House) -> None:
+    bare = {name: house.manifest(name) for name in ("source", "target")}
+    for text in ("oracle.seed=1", "evaluate.batch=2", "source_only_score.batch=2"):
+        assert f"'{text}' changes nothing" in house.refused(text, given=bare)
+    for text in ("labels.batch=2", "segment.config=segment.yaml"):
+        assert f"'{text}' changes nothing: no step {text.partition('.')[0]} runs;" in house.refused(text, rounds=0)
+    assert house.expand("segment.fit.images=5", rounds=0)  # of all steps of the stage
+
+
+def test_a_folder_of_data_sets_that_no_step_reads_is_refused(house: House, tmp_path: Path) -> None:
+    assert house.refused(data=tmp_path) == "--data: no step of pipeline loop.yaml reads it; leave it out"
+    assert "reads it with --tiny; leave it out" in house.refused(data=tmp_path, tiny=True)
+    for name in ("source", "target", "val"):
+        house.step(name)["inputs"]["root"] = f"{{data}}/{name}"
+    given = {name: house.manifest(name) for name in ("source", "target")}
+    assert "reads it beside your own manifests; leave it out" in house.refused(data=tmp_path, given=given)
 
 
 def test_without_target_labels_there_is_no_oracle(house: House, capsys: pytest.CaptureFixture[str]) -> None:

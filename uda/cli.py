@@ -11,7 +11,18 @@ from typing import Any
 import click
 
 from uda import __version__
-from uda.cli_options import EXISTING, Common, common, console, given, run_guarded, some
+from uda.cli_options import (
+    EXISTING,
+    Common,
+    as_config_error,
+    common,
+    console,
+    given,
+    loop,
+    run_guarded,
+    size_of_training,
+    some,
+)
 from uda.core.errors import ConfigError
 
 _DEFAULT_CONFIGS = {
@@ -30,11 +41,11 @@ def cli(debug: bool) -> None:
     """Unsupervised domain adaptation for semantic segmentation.
 
     Labelled synthetic images and unlabelled real images go in; a segmenter that works on the real ones, a per-class
-    IoU report and the trail of how it came about come out. Start with `uda iterate --out runs/first`.
+    IoU report and the trail of how it came about come out. Start with `uda iterate`.
     """
 
 
-def _stage_settings(name: str, options: Common, arguments: Mapping[str, str] | None = None) -> Any:
+def _stage_settings(name: str, options: Common, arguments: Mapping[str, Any] | None = None) -> Any:
     from uda.core.config import Layers, validate
     from uda.core.resources import find_yaml
     from uda.stages.catalog import get_stage
@@ -55,9 +66,8 @@ def _stage_settings(name: str, options: Common, arguments: Mapping[str, str] | N
 def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> None:
     from uda.stages.base import decide, execute
 
-    stage, config = _stage_settings(name, options)
-    paths = given(inputs)
-    speaker = console()
+    paths, speaker = given(inputs), console()
+    stage, config = _stage_settings(name, options, size_of_training(name, options, paths, speaker))
     if options.dry_run:
         decision = decide(stage, config, paths, options.out, force=options.force)
         if stage.check is not None:
@@ -79,8 +89,8 @@ def minicity(options: Common) -> None:
 @click.argument("dataset")
 @click.argument("root", type=EXISTING)
 @click.option("--split", help="A split of the data set; all splits where left out.")
-@common
-def prepare(dataset: str, root: Path, split: str | None, options: Common) -> None:
+@some("configs", "assignments", "out", "dry_run", "as_json")
+def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
     """Index and check the data set at ROOT, and write its manifest to --out FILE.csv.
 
     DATASET is a shipped spec (`uda list datasets`) or a YAML file of your own. FILE.json beside the manifest holds
@@ -88,6 +98,7 @@ def prepare(dataset: str, root: Path, split: str | None, options: Common) -> Non
     """
     from uda.stages.prepare import prepare_to_csv
 
+    options = Common(**values)
     _, config = _stage_settings("prepare", options, {"dataset": dataset, **({"split": split} if split else {})})
     speaker = console()
     metrics = prepare_to_csv(config, root, options.out, speaker, dry_run=options.dry_run)
@@ -204,26 +215,13 @@ def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path |
     )
 
 
-def _loop_options(function: Any) -> Any:
-    for option in (
-        click.option("--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."),
-        click.option("--data", type=EXISTING, help="Folder that holds the data sets of the pipeline."),
-        click.option("--val", type=EXISTING, help="Your own manifest to score on."),
-        click.option("--target", type=EXISTING, help="Your own manifest of unlabelled images."),
-        click.option("--source", type=EXISTING, help="Your own manifest of labelled images."),
-        click.option("--pipeline", default="minicity", show_default=True, help="A shipped pipeline or a YAML file."),
-    ):
-        function = option(function)
-    return function
-
-
 @cli.command()
-@_loop_options
-@common
+@loop
 def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
     """Run the whole loop: source only, then translate, pseudo-label, segment and evaluate, round after round.
 
-    With no pipeline named it runs on mini-city. Run the same command again to go on after an interruption.
+    With no pipeline named it runs on mini-city, and with no --out into `runs/PIPELINE`. Run the same command again to
+    go on after an interruption.
     """
     request, speaker = _request(pipeline, rounds, options, **paths), console()
     from uda.iterate import iterate as run
@@ -232,20 +230,20 @@ def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | 
 
 
 @cli.command()
-@_loop_options
-@common
+@loop
 def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
     """Say what `iterate` would run, and why; run nothing."""
-    from uda import pipeline as graph
+    from uda.iterate import decide, say_cost
 
     request, speaker = _request(pipeline, rounds, options, **paths), console()
-    decisions = list(graph.plan(graph.expand(request, speaker), force=options.force))
+    decisions = decide(request, speaker)
     if options.as_json:
         rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in decisions]
         speaker.result(json.dumps(rows, indent=2))
-        return
-    for one, decision in decisions:
-        speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
+    else:
+        for one, decision in decisions:
+            speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
+    say_cost(decisions, request, speaker, measure=False)
 
 
 @cli.command()
@@ -321,5 +319,9 @@ def main() -> None:
 
 def _invoke(arguments: list[str]) -> None:
     """Run the verb. Not by `cli.main`, which swallows the text of an interruption and ends a closed pipe with 1."""
-    with cli.make_context("uda", arguments) as context:
-        cli.invoke(context)
+    try:
+        with cli.make_context("uda", arguments) as context:
+            cli.invoke(context)
+    except click.UsageError as error:
+        verb = next((one for one in arguments if one in cli.commands), None)
+        raise as_config_error(error, f"uda {verb}" if verb else "uda") from error

@@ -8,11 +8,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -24,20 +24,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXISTING = click.Path(path_type=Path)
 """A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
 
+_SIZED = ("pseudo-label", "evaluate")
+"""Verbs that show images to a segmenter, at the size of its training unless they are told another."""
+
 
 @dataclass(frozen=True)
 class Common:
-    """Values of the common options."""
+    """Values of the common options; a verb that takes only some of them has the others at their defaults."""
 
-    configs: tuple[str, ...]
-    assignments: tuple[str, ...]
-    tiny: bool
     out: Path
-    force: bool
-    dry_run: bool
-    as_json: bool
-    seed: int | None
-    device: str | None
+    configs: tuple[str, ...] = ()
+    assignments: tuple[str, ...] = ()
+    tiny: bool = False
+    force: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    seed: int | None = None
+    device: str | None = None
 
 
 _COMMON = {
@@ -61,26 +64,63 @@ _COMMON = {
 }
 
 
-def common(function: F) -> F:
-    """Add the common options; the verb gets them as `options: Common`."""
+_LOOP = {
+    "pipeline": click.option(
+        "--pipeline", default="minicity", show_default=True, help="A shipped pipeline or a YAML file."
+    ),
+    "source": click.option("--source", type=EXISTING, help="Your own manifest of labelled images."),
+    "target": click.option("--target", type=EXISTING, help="Your own manifest of unlabelled images."),
+    "val": click.option("--val", type=EXISTING, help="Your own manifest to score on."),
+    "data": click.option("--data", type=EXISTING, help="Folder that holds the data sets of the pipeline."),
+    "rounds": click.option(
+        "--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."
+    ),
+    **_COMMON,
+    "out": click.option("--out", type=EXISTING, help="Where results go; runs/PIPELINE where left out."),
+}
+
+
+def _gathered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The verb, its common options put into one `options: Common`."""
 
     @functools.wraps(function)
     def with_common(**values: Any) -> Any:
         fields = {name: values.pop(name) for name in Common.__dataclass_fields__}
         return function(options=Common(**fields), **values)
 
-    for option in reversed(_COMMON.values()):
-        with_common = option(with_common)
-    return with_common  # type: ignore[return-value]  # click decorators keep the signature
+    return with_common
+
+
+def _with(options: Iterable[Callable[[Any], Any]], function: Any) -> Any:
+    for option in reversed(list(options)):
+        function = option(function)
+    return function
+
+
+def common(function: F) -> F:
+    """Add the common options; the verb gets them as `options: Common`."""
+    return cast(F, _with(_COMMON.values(), _gathered(function)))
+
+
+def loop(function: F) -> F:
+    """Add the options of a whole loop and the common ones; without `--out` its results go to `runs/PIPELINE`."""
+    gathered = _gathered(function)
+
+    @functools.wraps(function)
+    def with_out(**values: Any) -> Any:
+        if values["out"] is None:
+            values["out"] = Path("runs", Path(values["pipeline"]).stem)
+            console().say(f"no --out: results go to {values['out']}")
+        return gathered(**values)
+
+    return cast(F, _with(_LOOP.values(), with_out))
 
 
 def some(*names: str) -> Callable[[F], F]:
     """Add some of the common options, by their fields in `Common`; the verb gets each by that name."""
 
     def add(function: F) -> F:
-        for name in reversed(names):
-            function = _COMMON[name](function)
-        return function
+        return cast(F, _with((_COMMON[name] for name in names), function))
 
     return add
 
@@ -93,6 +133,21 @@ def console() -> Console:
 def given(inputs: Mapping[str, Path | None]) -> dict[str, Path]:
     """The inputs that were given, as absolute paths."""
     return {name: path.absolute() for name, path in inputs.items() if path is not None}
+
+
+def size_of_training(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> dict[str, list[int]]:
+    """The size that a given segmenter was trained at, as a setting, where a command names neither config nor size."""
+    asked = options.configs or options.tiny or any(text.startswith("size=") for text in options.assignments)
+    if name not in _SIZED or "segmenter" not in paths or asked:
+        return {}
+    from uda.stages._files import trained_size
+
+    size = trained_size(paths["segmenter"])
+    if size is None:
+        speaker.say(f"{name}: the segmenter does not say what size it was trained at; --set size=[HEIGHT,WIDTH] does")
+        return {}
+    speaker.say(f"{name}: no --config and no size: images enter at {size[0]}x{size[1]}, as the segmenter was trained")
+    return {"size": list(size)}
 
 
 def run_guarded(call: Callable[[], Any]) -> int:
@@ -139,6 +194,14 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, old)
+
+
+def as_config_error(error: click.UsageError, command: str) -> Exception:
+    """Wrong usage in one line, of `command` where the error does not know; a bare `uda` keeps its text, the help."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.1 has none
+        return error
+    command = error.ctx.command_path if error.ctx is not None else command
+    return ConfigError(error.format_message().rstrip().rstrip("."), command, f"see {command} --help")
 
 
 def as_uda_error(error: Exception) -> UdaError:

@@ -11,7 +11,9 @@ from uda.core.console import Console, duration, size
 from uda.core.errors import DataError
 from uda.core.manifest import Manifest, write_atomically
 from uda.stages import report as reporting
-from uda.stages.base import is_first_process
+from uda.stages.base import Decision, is_first_process
+
+Decisions = Sequence[tuple[pipeline.Planned, Decision]]
 
 
 def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_json: bool) -> None:
@@ -23,15 +25,13 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         dry_run: stop after the plan.
         as_json: print the report as JSON instead of a table.
     """
-    planned = pipeline.expand(request, console)
-    pipeline.check(planned)
-    decisions = list(pipeline.plan(planned, force=request.force))
+    decisions = decide(request, console)
     for one, decision in decisions:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
-    todo = [one for one, decision in decisions if decision.action != "skip"]
-    _say_cost(planned, todo, request, console, measure=not dry_run)
+    say_cost(decisions, request, console, measure=not dry_run)
     if dry_run:
         return
+    planned = [one for one, _ in decisions]
     done = pipeline.run(planned, console, force=request.force)
     report = summarize(planned, done, request)
     if is_first_process():
@@ -39,11 +39,25 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         if report["rows"]:
             reporting.write_iou_csv(report, request.out / "iou.csv")
         page = reporting.write_report([request.out], request.out / "report.html")
-        if as_json:
+        if as_json:  # nothing else on stdout, so that programs can read it
             console.result(json.dumps(report, indent=2))
-        elif report["rows"]:
+            console.say(f"report: {page}")
+            return
+        if report["rows"]:
             console.result(reporting.format_table(report))
         console.result(f"report: {page}")
+
+
+def decide(request: pipeline.Request, console: Console) -> Decisions:
+    """All steps, and for each whether it would run and why, once it is known that they can.
+
+    Raises:
+        ConfigError: settings are wrong, or contradict one another or the inputs.
+        DataError: the data are not there, or lack labels that a step learns from.
+    """
+    planned = pipeline.expand(request, console)
+    pipeline.check(planned)
+    return list(pipeline.plan(planned, force=request.force))
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -53,15 +67,19 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
     return {"source only": 0, "oracle": 3}.get(row["name"], 1), 0
 
 
-def _say_cost(
-    planned: Sequence[pipeline.Planned],
-    todo: Sequence[pipeline.Planned],
-    request: pipeline.Request,
-    console: Console,
-    *,
-    measure: bool,
-) -> None:
-    """Say how much disk and about how long the steps to run need; stop early where the disk is too small."""
+def say_cost(decisions: Decisions, request: pipeline.Request, console: Console, *, measure: bool) -> None:
+    """Say how much disk and about how long the steps to run need.
+
+    Args:
+        decisions: of all steps.
+        request: says where results go.
+        console: where it is said.
+        measure: run trial steps to tell the time.
+
+    Raises:
+        DataError: the disk is too small.
+    """
+    todo = [one for one, decision in decisions if decision.action != "skip"]
     if not todo:
         console.say("everything is complete: nothing to run")
         return
@@ -69,7 +87,7 @@ def _say_cost(
 
     from uda import cost
 
-    estimate = cost.estimate(planned, todo, console, measure=measure)
+    estimate = cost.estimate([one for one, _ in decisions], todo, console, measure=measure)
     existing = next(folder for folder in (request.out, *request.out.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
+from uda import own_data
+from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, nearest
@@ -21,10 +24,7 @@ from uda.core.resources import find_yaml
 from uda.stages.base import Decision, Stage, StageConfig, decide, execute
 from uda.stages.catalog import get_stage
 
-_DATA = ("source", "target", "val")
 _PREVIOUS = "previous."
-_UNSEEDED = ("minicity", "prepare")
-"""Stages whose seed is a fact about the data: `--seed` leaves them alone, so that seeds share one data set."""
 
 
 class Step(Config):
@@ -123,7 +123,8 @@ def load_pipeline(request: Request) -> Pipeline:
             layers.add_assignments([text])
         elif (step := _reconfigured(text)) is not None:
             steps = {part: layers.data.get(part) or {} for part in ("before", "each_round")}
-            layers.add_assignments([f"{part}.{text}" for part, names in steps.items() if step in names])
+            for part in (part for part, names in steps.items() if step in names):
+                layers.add(f"--set {text}", {part: Layers().add_assignments([text]).data})
     return validate(Pipeline, layers)
 
 
@@ -137,10 +138,13 @@ def expand(request: Request, console: Console) -> list[Planned]:
     """All steps of the request in an order that respects their inputs.
 
     Raises:
-        ConfigError: a reference or assignment that means nothing, a missing `--data`, wrong settings.
+        ConfigError: a reference or assignment that means nothing here, a missing or idle `--data`, wrong settings.
         DataError: one's own manifest cannot be read, or lacks the labels that the rounds learn from.
     """
-    return expand_graph(load_pipeline(request), request, console)
+    pipeline = load_pipeline(request)
+    planned = expand_graph(pipeline, request, console)
+    _check_use(pipeline, planned, request)
+    return planned
 
 
 def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list[Planned]:
@@ -157,15 +161,29 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
         planned += [
             _plan_step(request, pipeline, name, step, number, settings) for name, step in pipeline.each_round.items()
         ]
-    return _sorted(_without_unwanted(planned, request, console))
+    return _sorted(own_data.without_unwanted(planned, request, console))
+
+
+def _check_use(pipeline: Pipeline, planned: Sequence[Planned], request: Request) -> None:
+    """Refuse what was given and changes nothing, since no step of this run takes it."""
+    beside = " beside your own manifests" if request.given else ""
+    names, stages = {one.name.partition("@")[0] for one in planned}, {one.stage.name for one in planned}
+    for text in request.assignments:
+        head = text.partition(".")[0]
+        if not text.startswith("label_space=") and head not in (names if _reconfigured(text) else names | stages):
+            raise ConfigError(f"'{text}' changes nothing: no step {head} runs{beside}", "--set", "leave it out")
+    steps = {**pipeline.before, **pipeline.each_round}
+    if request.data is not None and not any("{data}" in text for name in names for text in steps[name].inputs.values()):
+        beside = beside or (" with --tiny" if request.tiny else "")
+        raise ConfigError(f"no step of pipeline {request.pipeline} reads it{beside}", "--data", "leave it out")
 
 
 def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str, list[str]]:
-    """Assignments by the step or stage they are for."""
+    """Assignments as they were typed, by the step or stage they are for."""
     stages = {step.stage for step in (*pipeline.before.values(), *pipeline.each_round.values())}
     found: dict[str, list[str]] = {}
     for text in request.assignments:
-        head, dot, rest = text.partition(".")
+        head, dot, _ = text.partition(".")
         if text.startswith("label_space="):
             continue
         known = names if _reconfigured(text) else names | stages  # a recipe is one step's
@@ -173,7 +191,7 @@ def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str,
             mend = f"write STEP.key=value; {nearest(head.partition('=')[0], known)}"
             raise ConfigError(f"'{text}' names no step", "--set", mend)
         if not _reconfigured(text):
-            found.setdefault(head, []).append(rest)
+            found.setdefault(head, []).append(text)
     return found
 
 
@@ -186,21 +204,22 @@ def _plan_step(
     fields = stage.config.model_fields
     if "label_space" in fields:
         layers.add(f"pipeline {request.pipeline}", {"label_space": pipeline.label_space})
-    if request.seed is not None and step.stage not in _UNSEEDED:
+    if request.seed is not None and step.stage not in own_data.STAGES:
         layers.add("--seed", {"seed": request.seed})
     if request.device is not None:
         layers.add("--device", {"runtime": {"device": request.device}})
-    layers.add_assignments([*settings.get(step.stage, []), *(settings.get(name, []) if name != step.stage else [])])
+    for head in dict.fromkeys((step.stage, name)):  # a step's own settings win over its stage's
+        for text in settings.get(head, []):
+            layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
     base = request.out if number is None else request.out / f"round_{number}"
+    config = validate(stage.config, layers)
+    sources = {key: _resolve(request, pipeline, text, number, name) for key, text in step.inputs.items()}
+    idle = _idle(stage, config)
     return Planned(
         name=name if number is None else f"{name}@{number}",
         stage=stage,
-        config=validate(stage.config, layers),
-        inputs={
-            key: source
-            for key, text in step.inputs.items()
-            if (source := _resolve(request, pipeline, text, number, name)) is not None
-        },
+        config=config,
+        inputs={key: source for key, source in sources.items() if source is not None and key not in idle},
         out=base / name,
         row=None if step.row is None else step.row.replace("{round}", str(number)),
         round=number,
@@ -209,10 +228,17 @@ def _plan_step(
     )
 
 
+def _idle(stage: Stage, config: Any) -> set[str]:
+    """Inputs of a pipeline's step that the configured method has no use for: what is not fitted goes on from none."""
+    if stage.name != "translate":
+        return set()
+    return {"init"} if registry.load("translators", config.translator.name).needs == "nothing" else set()
+
+
 def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str) -> Source | None:
     """What a step's input means, as a path and the step that makes it; None where round 1 is to go without."""
     if "{data}" in text:
-        if request.data is None and not _replaced(of, request):
+        if request.data is None and not own_data.replaced(of, request):
             raise ConfigError("needs the data sets' folder", f"pipeline {request.pipeline}", "give --data ROOT")
         return Source(None, Path(text.replace("{data}", str(request.data))))
     if text.startswith(_PREVIOUS):
@@ -236,57 +262,6 @@ def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None
         raise ConfigError(what, f"step {of}", nearest(name, known))
     base = request.out if at is None else request.out / f"round_{at}"
     return Source(name if at is None else f"{name}@{at}", base / name / rest if rest else base / name)
-
-
-def _replaced(step: str, request: Request) -> bool:
-    return step in request.given or (bool(request.given) and step in _DATA)
-
-
-def _without_unwanted(planned: list[Planned], request: Request, console: Console) -> list[Planned]:
-    """Leave out data steps that one's own manifests replace, and what needs labels that are not there."""
-    if not request.given:
-        return planned
-    for name in ("source", "target"):
-        if name not in request.given:
-            raise ConfigError(f"own data need --source and --target; --{name} is missing", "uda iterate")
-    dropped = {name for name in _DATA if any(one.name == name for one in planned)}
-    if "val" not in request.given:
-        console.say("no --val: nothing is scored, so the report has no IoU table")
-    dropped |= _lacking_labels(planned, request.given["target"], console)
-    kept = [one for one in planned if one.name not in dropped]
-    while True:  # what depends on something dropped goes too
-        names = {one.name for one in kept}
-        fit = [
-            one for one in kept if all(source.step is None or source.step in names for source in one.inputs.values())
-        ]
-        if len(fit) == len(kept):
-            break
-        kept = fit
-    if _rounds_learn(planned) and not _rounds_learn(kept):
-        what = f"has no labels, from which the rounds of pipeline {request.pipeline} learn"
-        raise DataError(what, request.given["target"], "name labels in some of its rows, or choose another --pipeline")
-    wanted = {source.step for one in kept for source in one.inputs.values()}
-    return [one for one in kept if one.name in wanted or one.stage.name not in _UNSEEDED]
-
-
-def _rounds_learn(planned: Sequence[Planned]) -> bool:
-    return any(one.round is not None and one.stage.name == "segment" for one in planned)
-
-
-def _lacking_labels(planned: Sequence[Planned], target: Path, console: Console) -> set[str]:
-    """Steps that read target labels and lack them: those whose `source` is the target want a label in every row."""
-    from uda.data.samples import read_samples  # pandas, only when own data are given
-
-    labels = [sample.label for sample in read_samples(target)]
-    bare = labels.count(None)
-    readers = {one.name: one for one in planned if one.reads_target_labels}
-    if bare == len(labels):
-        console.say("no oracle: the target manifest has no labels")
-        return set(readers)
-    whole = {name for name, one in readers.items() if one.inputs.get("source") == Source(None, target.absolute())}
-    if bare and whole:
-        console.say(f"no oracle: {bare} of the target manifest's {len(labels)} rows have no label")
-    return whole if bare else set()
 
 
 def _sorted(planned: list[Planned]) -> list[Planned]:

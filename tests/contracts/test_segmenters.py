@@ -199,6 +199,17 @@ def test_pretrained_weights_that_fit_nothing_are_refused(name: str, tmp_path: Pa
         build(name, pretrained=tmp_path / "absent.pth")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_its_weights_start_from(name: str, tmp_path: Path) -> None:
+    first = build(name)
+    assert first.loaded is None and first.start().startswith("starts from random weights; set segmenter.pretrained")
+    torch.save(first.network.state_dict(), tmp_path / "given.pth")
+    second = build(name, pretrained=tmp_path / "given.pth")
+    assert second.loaded is not None and second.loaded.loaded > 0
+    assert second.start() == f"pretrained {second.loaded}"
+    assert second.start().startswith(f"pretrained given.pth: {second.loaded.loaded} tensors loaded, ")
+
+
 def test_every_method_and_its_settings_load_without_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"

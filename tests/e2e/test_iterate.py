@@ -76,6 +76,12 @@ def test_running_again_skips_everything_and_says_why(finished: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("manifest.json")} == before
 
 
+def test_a_report_can_be_read_by_programs(finished: Path) -> None:
+    answer = must("iterate", "--tiny", "--rounds", "2", "--out", finished, "--json")
+    assert json.loads(answer.out) == json.loads((finished / "report.json").read_text())
+    assert answer.err.splitlines()[-1] == f"report: {finished / 'report.html'}"
+
+
 def test_plan_names_what_a_changed_setting_makes_stale(finished: Path) -> None:
     lines = must("plan", "--tiny", "--rounds", "2", "--out", finished, "--set", "pseudo_label.strategy.cap=0.8").out
     said = dict(line.split(": ", 1) for line in lines.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import read_manifest
+from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import OptimizerConfig
 from uda.data.samples import read_samples
@@ -81,9 +83,33 @@ def test_predicting_never_writes_over_its_images(trail: Trail, tmp_path: Path) -
     assert image.read_bytes() == before
 
 
+def test_predictions_never_write_over_one_another(trail: Trail, tmp_path: Path) -> None:
+    source, folder = read_samples(trail.csv("val"))[0].image, tmp_path / "photos"
+    for name in ("a.png", "a_overlay.png", "b.png"):
+        folder.mkdir(exist_ok=True)
+        shutil.copy(source, folder / name)
+    answer = call("predict", "--segmenter", trail.first, folder, "--out", tmp_path / "out")
+    made = (
+        f"{tmp_path / 'out' / 'a_overlay.png'}: would be made of {folder / 'a.png'} and of {folder / 'a_overlay.png'}"
+    )
+    assert (answer.code, answer.err) == (2, f"error: {made}; rename one, or predict them into two folders\n")
+    assert not (tmp_path / "out").exists()
+    must("predict", "--segmenter", trail.first, folder / "a.png", folder / "b.png", "--out", tmp_path / "out")
+
+
 def test_predict_takes_no_option_that_it_would_ignore(trail: Trail, tmp_path: Path) -> None:
     for option in ("--tiny", "--dry-run", "--json", "--force"):
         assert "No such option" in call("predict", "--segmenter", trail.first, tmp_path, option, "--out", "x").err
+
+
+@pytest.mark.parametrize("option", [("--force",), ("--seed", "3"), ("--device", "cpu"), ("--tiny",)])
+def test_prepare_takes_no_option_that_it_would_ignore(pets: Path, option: tuple[str, ...]) -> None:
+    given = ("prepare", pets / "spec.yaml", pets, "--split", "01", "--out", pets / "pets.csv")
+    assert f"error: uda prepare: No such option '{option[0]}'" in call(*given, *option).err
+    assert not (pets / "pets.csv").exists()
+    counts = json.loads(must(*given, "--set", "threads=1", "--dry-run", "--json").out)
+    assert counts["images"] == 2
+    assert not (pets / "pets.csv").exists()
 
 
 def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
@@ -97,6 +123,39 @@ def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
 def test_a_plan_can_be_read_by_programs(tmp_path: Path) -> None:
     rows = json.loads(must("plan", "--tiny", "--json", "--out", tmp_path / "run").out)
     assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_a_plan_refuses_what_cannot_start_and_says_how_much_disk_it_takes(
+    city: Trail, tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    table = pd.read_csv(city.csv("source"))
+    table["image"], table["label"] = [str(city.root / name) for name in table["image"]], ""
+    table.to_csv(tmp_path / "bare.csv", index=False)
+    own = ("--target", city.csv("train"), "--val", city.csv("val"))
+    for given, code, said in (
+        (("--set", "segment.size=[63,128]"), 2, "size: [63, 128] is not divisible by 32"),
+        (("--source", tmp_path / "bare.csv", *own), 3, "bare.csv: 10 images have no label to learn from"),
+    ):
+        answer = call(*verb, "--tiny", *given, "--out", tmp_path / "run")
+        assert (answer.code, answer.out) == (code, "")
+        assert said in answer.err.splitlines()[-1]
+    cost = must(*verb, "--tiny", "--source", city.csv("source"), *own, "--out", tmp_path / "run").err.splitlines()[-1]
+    assert re.fullmatch(r"needs about .* of disk \(.* free\) and time not measured on this machine", cost)
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_without_out_a_loop_goes_where_its_pipeline_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(find_yaml("pipelines", "minicity"), "own.yaml")
+    for given, name in (((), "minicity"), (("--pipeline", "minicity_full"), "minicity_full")):
+        assert must(*verb, *given, "--rounds", "3").err.splitlines()[0] == f"no --out: results go to runs/{name}"
+    (tmp_path / "runs" / "own").mkdir(parents=True)
+    (tmp_path / "runs" / "own" / "minicity").write_text("mine")
+    assert "runs/own/minicity: exists and was not made by this program" in call(*verb, "--pipeline", "own.yaml").err
+    assert "no --out" not in must(*verb, "--out", "here").err
 
 
 def test_pairs_without_a_label_are_refused(city: Trail, tmp_path: Path) -> None:
@@ -146,6 +205,22 @@ def test_a_file_that_is_gone_is_told_before_hours_of_training(
     assert said in answer.err and "gone.png" in answer.err
 
 
+def test_segment_says_what_its_weights_start_from(trail: Trail, tmp_path: Path) -> None:
+    weights = trail.first / "segmenter.safetensors"
+    fit = ("segment", *SEGMENT, "--set", "adversary=null", "--set", "target_statistics=0")
+    fit = (*fit, "--source", trail.csv("source"))
+    pretrained, init = ("--set", f"segmenter.pretrained={weights}"), ("--init", trail.first)
+    loaded = "segment: pretrained segmenter.safetensors: "
+    started = "segment: segmenter.safetensors: "
+    random = "segment: starts from random weights; set segmenter.pretrained to a weights file, or give --init"
+    for number, (given, said) in enumerate(
+        (((), [random]), (pretrained, [loaded]), (init, [started]), ((*pretrained, *init), [loaded, started]))
+    ):
+        lines = must(*fit, *given, "--out", tmp_path / f"{number}").err.splitlines()
+        told = [line for line in lines if "random weights" in line or "tensors loaded" in line]
+        assert [line.startswith(start) for line, start in zip(told, said, strict=True)] == [True] * len(said)
+
+
 def test_target_images_without_a_pseudo_label_are_seen_too(trail: Trail, tmp_path: Path) -> None:
     pseudo = pd.read_csv(trail.pseudo / "samples.csv").head(3)
     for column in ("image", "label", "dataset"):
@@ -157,6 +232,28 @@ def test_target_images_without_a_pseudo_label_are_seen_too(trail: Trail, tmp_pat
     assert [one.label is None for one in made] == [False] * 3 + [True] * (len(target) - 3)
     assert {one.dataset for one in made} == {made[0].dataset}  # no spec of the target's labels is read
     assert target_samples({"target": trail.csv("train")}) == target
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "pseudo-label"])
+def test_images_enter_at_the_size_that_the_segmenter_was_trained_at(trail: Trail, tmp_path: Path, verb: str) -> None:
+    given = (verb, "--segmenter", trail.second, "--target", trail.csv("val"))
+    said = f"{verb}: no --config and no size: images enter at 64x128, as the segmenter was trained"
+    assert must(*given, "--out", tmp_path / "own").err.splitlines()[0] == said
+    manifest = read_manifest(tmp_path / "own")
+    assert manifest is not None and manifest.settings["size"] == [64, 128]
+    again = must(*given, "--set", "size=[64,128]", "--out", tmp_path / "own").err
+    assert said not in again and "skipped (complete, same settings and inputs)" in again
+    must(*given, "--set", "size=[32,64]", "--out", tmp_path / "small")
+    small = read_manifest(tmp_path / "small")
+    assert small is not None and small.settings["size"] == [32, 64]
+    if verb == "evaluate":  # as the run's own, which names its config
+        one, other = (json.loads((where / "report.json").read_text()) for where in (trail.score, tmp_path / "own"))
+        assert other["iou"] == pytest.approx(one["iou"])
+    for name in ("segmenter.safetensors", "model.json"):
+        (tmp_path / "bare").mkdir(exist_ok=True)
+        shutil.copy(trail.second / name, tmp_path / "bare" / name)
+    bare = call(verb, "--segmenter", tmp_path / "bare", "--target", trail.csv("val"), "--out", tmp_path / "x")
+    assert bare.err.startswith(f"{verb}: the segmenter does not say what size it was trained at; --set size=")
 
 
 def test_labels_without_a_class_score_nothing(trail: Trail, tmp_path: Path) -> None:

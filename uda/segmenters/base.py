@@ -14,6 +14,7 @@ from uda.core.config import MethodConfig
 from uda.core.training import ParameterGroup
 
 if TYPE_CHECKING:
+    from uda.nets.pretrained import Loaded
     from uda.nets.segmenter import SegmenterNetwork
 
 NormPolicy = Literal["frozen_affine", "frozen", "trained"]
@@ -36,17 +37,27 @@ class AbstractSegmenter(ABC):
     """A segmentation network with its recipe's parameter groups.
 
     `network` is an `uda.nets.segmenter.SegmenterNetwork`: images_BCHW in [-1, 1] -> logits_BNHW at the images' size;
-    `network.levels(images)` gives `{"main": ..., "aux": ...}` where the method has several heads.
+    `network.levels(images)` gives `{"main": ..., "aux": ...}` where the method has several heads. `loaded` tells what
+    became of the file `config.pretrained`.
     """
 
     Config: ClassVar[type[SegmenterConfigBase]]
     size_multiple: ClassVar[int] = 1
     config: Any
     network: SegmenterNetwork
+    loaded: Loaded | None = None
 
     @abstractmethod
     def __init__(self, config: Any, num_classes: int) -> None:
-        """Build the network and load `config.pretrained` where given."""
+        """Build the network and load `config.pretrained` into it where given; keep what that says as `loaded`."""
+
+    def start(self) -> str:
+        """What its weights start from, as one line for people."""
+        if self.loaded is not None:
+            return f"pretrained {self.loaded}"
+        if self.config.pretrained is not None:  # a method from elsewhere that keeps no account
+            return f"pretrained {self.config.pretrained}"
+        return "starts from random weights; set segmenter.pretrained to a weights file, or give --init"
 
     @classmethod
     def heads(cls, config: Any) -> tuple[str, ...]:

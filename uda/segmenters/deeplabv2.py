@@ -65,7 +65,7 @@ class DeepLabV2(AbstractSegmenter):
         )
         self.network = segmenter.SegmenterNetwork(body, frame=config.frame, norm=config.norm, align_corners=True)
         if config.pretrained is not None:
-            pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
+            self.loaded = pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 
     @classmethod
     def heads(cls, config: DeepLabV2Config) -> tuple[str, ...]:

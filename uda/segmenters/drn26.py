@@ -46,7 +46,7 @@ class Drn26(AbstractSegmenter):
         body = drn.Drn26(num_classes, config.width)
         self.network = segmenter.SegmenterNetwork(body, frame=config.frame, norm=config.norm)
         if config.pretrained is not None:
-            pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
+            self.loaded = pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The encoder at the base rate, the classifier at `head_lr_multiplier` times it."""

@@ -52,7 +52,7 @@ class Fcn8s(AbstractSegmenter):
         body = fcn8s.Fcn8s(num_classes, config.width, config.fc_width)
         self.network = segmenter.SegmenterNetwork(body, frame=config.frame, norm=config.norm, align_corners=True)
         if config.pretrained is not None:
-            pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
+            self.loaded = pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights at the base rate, biases at `bias_lr_multiplier` times it; the bilinear upsamplings in neither."""

@@ -54,7 +54,7 @@ class OasisDiscriminator(AbstractSegmenter):
         body = oasis_discriminator.DiscriminatorAsSegmenter(network)
         self.network = segmenter.SegmenterNetwork(body, frame=config.frame, norm=config.norm)
         if config.pretrained is not None:
-            pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
+            self.loaded = pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """All parameters at one rate."""

@@ -82,7 +82,7 @@ class Smp(AbstractSegmenter):
             body, frame=config.frame, norm=config.norm, multiple=self.size_multiple
         )
         if config.pretrained is not None:
-            pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
+            self.loaded = pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The encoder at the base rate, decoder and head at `head_lr_multiplier` times it."""

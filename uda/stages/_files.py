@@ -1,4 +1,4 @@
-"""Small things that every stage which writes images shares: unique names, and the manifest of what it made."""
+"""Small things that stages share: unique names, the manifest of what one made, the size a segmenter was trained at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from uda.core.manifest import read_manifest
 from uda.core.rundir import RunDirectory
 from uda.data.label_space import LabelSpace
 from uda.data.samples import Sample, write_samples
@@ -78,3 +79,10 @@ def write_made_samples(
     ]
     write_samples(run.path(file), rows)
     run.add(file)
+
+
+def trained_size(segmenter: Path) -> tuple[int, int] | None:
+    """Height and width of target images in the settings of the stage that left the directory; None: there are none."""
+    manifest = read_manifest(segmenter)
+    size = None if manifest is None else (manifest.config.get("target_size") or manifest.config.get("size"))
+    return None if size is None else (int(size[0]), int(size[1]))

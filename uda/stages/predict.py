@@ -18,7 +18,7 @@ from uda.core.training import RuntimeConfig
 from uda.data.label_space import load_space
 from uda.data.read import Interpolation, read_image, read_size, write_image, write_label
 from uda.data.samples import Sample
-from uda.stages._files import unique_names
+from uda.stages._files import trained_size, unique_names
 
 if TYPE_CHECKING:
     from uda.data import dataset
@@ -30,6 +30,8 @@ else:
     runtime = lazy_import("uda.engine.runtime")
     store = lazy_import("uda.segmenters._store")
 
+_RESULTS = (".png", "_overlay.png")
+"""How the names of an image's label map and overlay end."""
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -60,7 +62,7 @@ def predict_images(
 
     Raises:
         DataError: no image, or one that cannot be decoded.
-        ConfigError: an image lies where results would be written.
+        ConfigError: an image lies where results would be written, or two images would make the same file.
     """
     samples = [Sample(path, None, "", path.parent) for path in _files(images)]
     names = unique_names(samples)
@@ -68,7 +70,7 @@ def predict_images(
     palette = _palette(store.describe(segmenter))
     network = store.load_segmenter(segmenter, expected_classes=None).network
     rt = runtime.make_runtime(config.runtime)
-    size = config.size or _trained_size(segmenter)
+    size = config.size or trained_size(segmenter)
     data = dataset.SegmentationDataset(
         samples, None, size=size, with_labels=False, interpolation=config.interpolation, cache_mb=0
     )
@@ -86,9 +88,17 @@ def predict_images(
 
 
 def _check_places(samples: Sequence[Sample], names: Sequence[str], out: Path) -> None:
-    made = {(out / f"{name}{ending}").resolve() for name in names for ending in (".png", "_overlay.png")}
+    """Refuse results that would be written over an image, or over one another."""
+    makers: dict[Path, Sample] = {}
+    for sample, name in zip(samples, names, strict=True):
+        for ending in _RESULTS:
+            place = out / f"{name}{ending}"
+            other = makers.setdefault(place.resolve(), sample)
+            if other is not sample:
+                what = f"would be made of {other.image} and of {sample.image}"
+                raise ConfigError(what, place, "rename one, or predict them into two folders")
     for sample in samples:
-        if sample.image.resolve() in made:
+        if sample.image.resolve() in makers:
             raise ConfigError("would be written over", sample.image, "choose another --out")
 
 
@@ -114,12 +124,3 @@ def _files(images: Sequence[Path]) -> list[Path]:
         else:
             raise DataError("no such file or folder", path)
     return found
-
-
-def _trained_size(segmenter: Path) -> tuple[int, int] | None:
-    """The size in the settings of the segment stage that left the directory; None where there are none."""
-    from uda.core.manifest import read_manifest
-
-    manifest = read_manifest(segmenter)
-    size = None if manifest is None else (manifest.config.get("target_size") or manifest.config.get("size"))
-    return None if size is None else (int(size[0]), int(size[1]))

@@ -101,6 +101,8 @@ def _run(job: Job) -> dict[str, Any]:
     task = task_module.SegmentTask(config, len(space.classes))
     if config.target_statistics:
         inference.require_statistics(task.network)
+    if task.segmenter.loaded is not None or "init" not in job.inputs:
+        job.console.say(f"segment: {task.segmenter.start()}")
     if (init := job.inputs.get("init")) is not None:
         job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
     source = _domain(config, space, labelled, config.size, number=0, with_labels=True)
