@@ -103,13 +103,13 @@ def common(function: F) -> F:
 
 
 def loop(function: F) -> F:
-    """Add the options of a whole loop and the common ones; without `--out` its results go to `runs/PIPELINE`."""
+    """Add the options of a whole loop and the common ones; without `--out` results go to `runs/PIPELINE` (`_tiny`)."""
     gathered = _gathered(function)
 
     @functools.wraps(function)
     def with_out(**values: Any) -> Any:
         if values["out"] is None:
-            values["out"] = Path("runs", Path(values["pipeline"]).stem)
+            values["out"] = Path("runs", Path(values["pipeline"]).stem + ("_tiny" if values["tiny"] else ""))
             console().say(f"no --out: results go to {values['out']}")
         return gathered(**values)
 

@@ -87,7 +87,8 @@ def say_cost(decisions: Decisions, request: pipeline.Request, console: Console, 
 
     from uda import cost
 
-    estimate = cost.estimate([one for one, _ in decisions], todo, console, measure=measure)
+    planned = [one for one, _ in decisions]
+    estimate = cost.estimate(planned, todo, console, measure=measure, force=request.force)
     existing = next(folder for folder in (request.out, *request.out.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"

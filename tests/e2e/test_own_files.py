@@ -150,7 +150,11 @@ def test_without_out_a_loop_goes_where_its_pipeline_is_called(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(find_yaml("pipelines", "minicity"), "own.yaml")
-    for given, name in (((), "minicity"), (("--pipeline", "minicity_full"), "minicity_full")):
+    for given, name in (
+        ((), "minicity"),
+        (("--tiny",), "minicity_tiny"),
+        (("--pipeline", "minicity_full"), "minicity_full"),
+    ):
         assert must(*verb, *given, "--rounds", "3").err.splitlines()[0] == f"no --out: results go to runs/{name}"
     (tmp_path / "runs" / "own").mkdir(parents=True)
     (tmp_path / "runs" / "own" / "minicity").write_text("mine")
