@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.data import fakes
 from uda.core.errors import ConfigError, DataError
@@ -59,6 +60,22 @@ def test_counts_are_those_of_the_pixels(tmp_path: Path):
     assert data["classes"][3] == {"class": "road", "pixels": 7, "share": 7 / 240, "images": 1}
     assert data["sizes"] == [{"height": 12, "width": 20, "images": 1}]
     assert data["usable"] == data["labelled"] == data["images"] == 1
+
+
+def test_the_content_is_told_apart_where_the_counts_are_not(tmp_path: Path):
+    def content(root: Path) -> str:
+        spec = load_spec("camvid")
+        return check_index(index_dataset(root, spec, "train"), spec, load_space("camvid11")).content
+
+    for name in ("here", "there"):
+        fakes.camvid(tmp_path / name, count=2, splits=["train"])
+    before = content(tmp_path / "here")
+    assert before == content(tmp_path / "there")
+    label = tmp_path / "there/trainannot/0001TP_000000.png"
+    with Image.open(label) as image:
+        values = np.asarray(image)
+    fakes.save(label, values[::-1])  # as many pixels of each class, and the file as large
+    assert content(tmp_path / "there") != before
 
 
 def test_each_defect_is_named_and_left_out(tmp_path: Path):

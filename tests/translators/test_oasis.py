@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.translators.layout_fakes import make_labels, stirred
 from uda.core import registry
-from uda.core.errors import DataError
+from uda.core.errors import ConfigError, DataError
 from uda.data.batch import Batch, Context
 from uda.losses import label_mix, n_plus_one
 from uda.nets.spade_resnet import label_layout
@@ -187,6 +187,21 @@ def test_averaged_weights_render_and_lag_behind() -> None:
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in network.state_dict().items() if "running" in key}
+
+
+def test_only_the_regions_of_some_classes_are_drawn_anew() -> None:
+    translator, labels, seen = make(noise_classes=(1,)), make_labels(), list[Tensor]()
+    renderer = translator.networks["averaged_generator"].eval()
+    renderer.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, : translator.config.noise_channels]))
+    for seed in (0, 1):
+        render(translator, labels, seed=seed)
+    first, second = (noise.permute(0, 2, 3, 1) for noise in seen)
+    assert (first != second).all(-1).equal(labels == 1)
+    assert len(first[labels != 1].unique(dim=0)) == 1  # all else has one vector, in all images
+    with pytest.raises(
+        ConfigError, match=r"translator.noise_classes: no class 'cra' in the label space; did you mean 'car'"
+    ):
+        Oasis.check_classes(OasisConfig(noise_classes=("cra",)), Setting(2, class_names=("road", "car")))
 
 
 def test_before_rendering_the_averaged_generators_statistics_are_those_of_its_own_features() -> None:

@@ -7,6 +7,7 @@ decides what that means.
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uda.core.config import file_digest
 from uda.core.errors import ConfigError, DataError, nearest
 from uda.core.resources import folder
 from uda.data.label_space import UNDECLARED, LabelSpace
@@ -48,6 +50,8 @@ class Report:
         ignored_classes: the data set's classes that the label space does not take in.
         empty_classes: classes of the label space that the data set does not have.
         notes: what is no defect, yet worth knowing.
+        content: SHA-256 over names and bytes of all images and labels, so that files which were overwritten are
+            noticed, and files which were moved or copied are not.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -59,6 +63,7 @@ class Report:
     ignored_classes: tuple[str, ...] = ()
     empty_classes: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    content: str = ""
 
     def samples(self, dataset: str, spec_base: Path) -> list[Sample]:
         """The rows of the manifest: pairs without a defect.
@@ -90,6 +95,7 @@ class Report:
             "defect_counts": dict(sorted(counts.items())),
             "defects": [{"kind": d.kind, "file": str(d.file), "detail": d.detail} for d in self.defects],
             "notes": self.notes,
+            "content": self.content,
         }
 
 
@@ -100,6 +106,7 @@ class _Checked:
     size: tuple[int, int] | None
     histogram: NDArray[np.int64] | None
     defects: tuple[Defect, ...]
+    digests: tuple[str, ...] = ()
 
 
 def pairs_with(
@@ -176,6 +183,7 @@ def check_index(
     table = own_table(spec) if space is None else mapping_table(spec, space)
     report = Report(defects=list(index.defects), pixels=dict.fromkeys((*names, "ignored"), 0))
     report.occurrences = dict.fromkeys(report.pixels, 0)
+    content = hashlib.sha256()
     if space is not None:
         report.ignored_classes, report.empty_classes = unmapped(spec, space)
     with ThreadPoolExecutor(workers) as pool:
@@ -183,9 +191,10 @@ def check_index(
             chunk = index.pairs[start : start + 16 * workers]
             for pair, checked in zip(chunk, pool.map(lambda one: _check(one, spec, table), chunk), strict=True):
                 _add(report, pair, checked, names)
+                content.update("\n".join((pair.id, *checked.digests, "")).encode(errors="surrogateescape"))
                 if progress is not None:
                     progress(report.images)
-    report.notes = _notes(report, index, spec)
+    report.notes, report.content = _notes(report, index, spec), content.hexdigest()
     return report
 
 
@@ -195,7 +204,7 @@ def _check(pair: Pair, spec: DatasetSpec, table: NDArray[np.uint8]) -> _Checked:
     except DataError as error:
         return _Checked(None, None, (Defect("undecodable image", pair.image, error.what),))
     if pair.label is None:
-        return _Checked((height, width), None, ())
+        return _Checked((height, width), None, (), (file_digest(pair.image),))
     try:
         values = read_label_values(pair.label, spec)
     except DataError as error:
@@ -207,7 +216,7 @@ def _check(pair: Pair, spec: DatasetSpec, table: NDArray[np.uint8]) -> _Checked:
     labels = apply_table(values, spec, table)
     histogram = np.bincount(labels.ravel(), minlength=256)
     if not histogram[UNDECLARED]:
-        return _Checked((height, width), histogram, ())
+        return _Checked((height, width), histogram, (), (file_digest(pair.image), file_digest(pair.label)))
     detail = f"{say_undeclared(undeclared(values, labels))}; {mend_undeclared(spec)}"
     return _Checked((height, width), None, (Defect("undeclared label values", pair.label, detail),))
 

@@ -183,7 +183,7 @@ def _check(config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
 
 STAGE = Stage(
     name="prepare",
-    version=1,
+    version=2,  # 2: findings.json tells the files' content
     config=PrepareConfig,
     run=_run,
     required=("root",),

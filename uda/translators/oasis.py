@@ -62,6 +62,9 @@ class OasisConfig(TranslatorConfigBase):
     noise: NoiseMode = "global"
     """What is drawn anew when rendering: one vector for the whole image, as in training (paper), one for each pixel
     (`local`), or one for each class of the map (`class`)."""
+    noise_classes: tuple[int | str, ...] = ()
+    """Classes, by name or index, whose regions alone are drawn anew when rendering; all else keeps one fixed vector,
+    the same for all images, so that several `samples` differ there and nowhere else (paper, fig. 1). Empty: all."""
     spade_hidden: int = Field(default=128, ge=1)
     """Channels between SPADE's convolutions (authors' code)."""
     norm: Literal["batch", "instance"] = "batch"
@@ -98,7 +101,13 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
     def __init__(self, config: OasisConfig, setting: Setting) -> None:
         self.config = config
         self._classes = setting.num_classes
+        self._redrawn = _redrawn(config, setting)
         self.networks: Mapping[str, nn.Module] = self._oasis_networks()
+
+    @classmethod
+    def check_classes(cls, config: OasisConfig, setting: Setting) -> None:
+        """All of `OasisConfig.noise_classes` must be of the label space."""
+        _redrawn(config, setting)
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `OasisWeights`."""
@@ -124,7 +133,12 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
 
     def _rendering_condition(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Noise as `OasisConfig.noise` says, and layout, joined."""
-        field = noise_field(labels, self._classes, self.config.noise_channels, self.config.noise, generator)
+        channels = self.config.noise_channels
+        field = noise_field(labels, self._classes, channels, self.config.noise, generator)
+        if self._redrawn:
+            kept = _random.draw((1, channels, 1, 1), torch.Generator().manual_seed(0), labels.device)
+            anew = torch.isin(labels, torch.tensor(self._redrawn, device=labels.device)).unsqueeze(1)
+            field = torch.where(anew, field, kept)
         return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
 
     def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
@@ -133,6 +147,10 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
         return _segmented.segmenting_turn(
             self.networks["discriminator"], (images, labels), fake, self._classes, weights
         )
+
+
+def _redrawn(config: OasisConfig, setting: Setting) -> list[int]:
+    return [setting.class_index(one, "translator.noise_classes") for one in config.noise_classes]
 
 
 def noise_field(
