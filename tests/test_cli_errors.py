@@ -331,7 +331,12 @@ def test_a_true_interruption_leaves_130_and_is_gone_on_with(tmp_path: Path, numb
     settings = ("gta5=4000", "synthia=0", "cityscapes_train=0", "cityscapes_val=0", "height=64", "width=128")
     options = [part for text in settings for part in ("--set", text)]
     command = [sys.executable, "-m", "uda", "minicity", "--out", str(out), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Tests that run in a shell's background have SIGINT ignored, and so would their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("out.partial/**/*.png")) and time.monotonic() < deadline:
         time.sleep(0.02)
