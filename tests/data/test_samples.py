@@ -109,7 +109,7 @@ def test_a_manifest_behind_a_link_finds_its_images(tmp_path: Path):
 def test_each_spec_is_read_once_and_a_wrong_name_is_told(tmp_path: Path):
     samples = [Sample(tmp_path / "1.png", None, "gta5", tmp_path)] * 3
     assert list(load_specs(samples)) == [("gta5", tmp_path)]
-    with pytest.raises(ConfigError, match="did you mean 'gta5'"):
+    with pytest.raises(ConfigError, match=r"in the manifest's row of .*1.png.*did you mean 'gta5'"):
         load_specs([Sample(tmp_path / "1.png", None, "gta", tmp_path)])
 
 

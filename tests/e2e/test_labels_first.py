@@ -158,3 +158,9 @@ def test_labels_are_looked_at_once(trail: Trail, tmp_path: Path) -> None:
     assert is_checked(own / "samples.csv") and not is_checked(own / "mine.csv")
     (own / "samples.csv").write_text((own / "samples.csv").read_text() + "\n")
     assert not is_checked(own / "samples.csv")
+
+
+def test_a_manifest_that_is_no_csv_is_wrong_usage(trail: Trail, tmp_path: Path) -> None:
+    answer = call("prepare", "gta5", trail.data / "gta5", "--out", tmp_path / "source.txt")
+    assert answer.code == 2
+    assert "source.txt: a manifest's name ends in .csv; use --out" in answer.err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from uda.core.errors import DataError, nearest
+from uda.core.errors import ConfigError, DataError, nearest
 from uda.core.manifest import write_atomically
 from uda.data.spec import DatasetSpec, load_spec
 
@@ -161,7 +161,15 @@ def load_specs(samples: Sequence[Sample]) -> dict[tuple[str, Path], DatasetSpec]
     """The specs that the samples name, by (`dataset`, `spec_base`), each read once.
 
     Raises:
-        ConfigError: a spec is missing or wrong.
+        ConfigError: a spec is missing or wrong; the first image whose row names it is told.
     """
-    keys = dict.fromkeys((sample.dataset, sample.spec_base) for sample in samples)
-    return {key: load_spec(*key) for key in keys}
+    specs: dict[tuple[str, Path], DatasetSpec] = {}
+    for sample in samples:
+        key = (sample.dataset, sample.spec_base)
+        if key not in specs:
+            try:
+                specs[key] = load_spec(*key)
+            except ConfigError as error:
+                where = f"{error.where} (in the manifest's row of {sample.image})"
+                raise ConfigError(error.what, where, error.mend) from error
+    return specs

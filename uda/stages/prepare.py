@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from uda.core.config import Config, file_digest
 from uda.core.console import Console
-from uda.core.errors import DataError
+from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.manifest import write_atomically
 from uda.data.label_space import LabelSpace, load_space
@@ -148,10 +148,11 @@ def prepare_to_csv(
     """Check the data set at `root`; write the manifest `out` and the findings beside it as JSON.
 
     Raises:
+        ConfigError: `out` has another ending.
         DataError: defects (the JSON is written all the same; an older manifest is left as it was).
     """
     if out.suffix != ".csv":
-        raise DataError("a manifest's name ends in .csv", out, f"use --out {out}.csv")
+        raise ConfigError("a manifest's name ends in .csv", out, f"use --out {out}.csv")
     report, rows = _report(config, root, console)
     findings = out.with_suffix(".json")
     if not dry_run:
