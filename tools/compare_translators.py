@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from uda import cost, pipeline
-from uda.cli_options import EXISTING, as_uda_error, console, run_guarded, some
+from uda.cli_options import EXISTING, as_config_error, as_uda_error, console, run_guarded, some
 from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
 from uda.core.console import Console, size
 from uda.core.errors import ConfigError, RunError, UdaError
@@ -150,8 +150,11 @@ def main(arguments: Sequence[str]) -> int:
     def invoke() -> None:
         own = [one for one in arguments if one != "--debug"]
         command = shlex.join(["python", "tools/compare_translators.py", *own])
-        with compare.make_context("compare_translators.py", own, obj=command) as context:
-            compare.invoke(context)
+        try:
+            with compare.make_context("compare_translators.py", own, obj=command) as context:
+                compare.invoke(context)
+        except click.UsageError as error:
+            raise as_config_error(error, "compare_translators.py") from error
 
     return run_guarded(invoke)
 

@@ -72,9 +72,12 @@ def test_a_label_of_another_shape_is_not_the_images_own(trail: Trail, tmp_path: 
     own = by_hand(trail.csv("source"), tmp_path / "own")
     with Image.open(own.with_name("0.png")) as label:
         label.crop((0, 0, 40, 50)).save(own.with_name("0.png"))
-    answer = call("segment", *SEGMENT, "--source", own, "--target", trail.csv("train"), "--out", tmp_path / "out")
-    assert answer.code == 3
-    assert "0.png: label 50x40, image 64x128 (height x width): not one picture" in answer.err
+    segment = ("segment", *SEGMENT, "--source", own, "--target", trail.csv("train"), "--out", tmp_path / "out")
+    score = ("evaluate", "--tiny", "--segmenter", trail.first, "--target", own, "--out", tmp_path / "score")
+    for command in (segment, score):
+        answer = call(*command)
+        assert answer.code == 3
+        assert "0.png: label 50x40, image 64x128 (height x width): not one picture" in answer.err
 
 
 def test_class_names_that_meet_no_class_are_told(trail: Trail, tmp_path: Path) -> None:
