@@ -233,17 +233,10 @@ def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | 
 @loop
 def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
     """Say what `iterate` would run, and why; run nothing."""
-    from uda.iterate import decide, say_cost
+    from uda.iterate import decide, show_plan
 
     request, speaker = _request(pipeline, rounds, options, **paths), console()
-    decisions = decide(request, speaker)
-    if options.as_json:
-        rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in decisions]
-        speaker.result(json.dumps(rows, indent=2))
-    else:
-        for one, decision in decisions:
-            speaker.result(f"{one.name}: {decision.action} ({decision.reason})")
-    say_cost(decisions, request, speaker, measure=False)
+    show_plan(decide(request, speaker), request, speaker, as_json=options.as_json)
 
 
 @cli.command()

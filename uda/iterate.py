@@ -22,15 +22,16 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
     Args:
         request: what the user asked for.
         console: where it is said.
-        dry_run: stop after the plan.
-        as_json: print the report as JSON instead of a table.
+        dry_run: print the plan and run nothing.
+        as_json: print the report, or the plan, as JSON instead of a table.
     """
     decisions = decide(request, console)
+    if dry_run:
+        show_plan(decisions, request, console, as_json=as_json)
+        return
     for one, decision in decisions:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
-    say_cost(decisions, request, console, measure=not dry_run)
-    if dry_run:
-        return
+    say_cost(decisions, request, console, measure=True)
     planned = [one for one, _ in decisions]
     done = pipeline.run(planned, console, force=request.force)
     report = summarize(planned, done, request)
@@ -58,6 +59,21 @@ def decide(request: pipeline.Request, console: Console) -> Decisions:
     planned = pipeline.expand(request, console)
     pipeline.check(planned)
     return list(pipeline.plan(planned, force=request.force))
+
+
+def show_plan(decisions: Decisions, request: pipeline.Request, console: Console, *, as_json: bool) -> None:
+    """Print a line for each step, or a list of JSON objects (step, action, reason), and say what the steps need.
+
+    Raises:
+        DataError: the disk is too small.
+    """
+    if as_json:
+        rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in decisions]
+        console.result(json.dumps(rows, indent=2))
+    else:
+        for one, decision in decisions:
+            console.result(f"{one.name}: {decision.action} ({decision.reason})")
+    say_cost(decisions, request, console, measure=False)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, int]:

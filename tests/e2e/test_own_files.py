@@ -120,8 +120,9 @@ def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
     assert "notes.txt: is a file, not a folder; choose another --out" in answer.err.splitlines()[-1]
 
 
-def test_a_plan_can_be_read_by_programs(tmp_path: Path) -> None:
-    rows = json.loads(must("plan", "--tiny", "--json", "--out", tmp_path / "run").out)
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_a_plan_can_be_read_by_programs(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    rows = json.loads(must(*verb, "--tiny", "--json", "--out", tmp_path / "run").out)
     assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
 
 
