@@ -50,6 +50,7 @@ def stage(
     if complete:
         versions = {"uda": "0.1.0", "torch": "2.9.0", "timm": None}
         recorded = {"seconds": seconds, "finished": finished, "python": "3.12.1", "system": "Linux x86_64"}
+        recorded |= {"processor": "Abacus 9", "processes": 2, "code": {"commit": "c0ffee" * 4, "modified": True}}
         run.complete(
             Manifest(
                 stage=name,

@@ -192,7 +192,8 @@ def test_the_trail_names_inputs_settings_and_machine(run: Path, page: Page) -> N
     assert ["input guide", "round_1/segment"] in [row[:2] for row in page.rows]
     assert ["weights.adversarial", "0.0005"] in page.rows
     assert ["result images_per_second", "3.5"] in page.rows
-    assert "Recorded on Linux x86_64, Python 3.12.1, uda 0.1.0, torch 2.9.0" in page.text
+    where = "Linux x86_64, Abacus 9, 2 processes, Python 3.12.1"
+    assert f"Recorded on {where}, uda 0.1.0, torch 2.9.0, commit c0ffeec0ffee with changes" in page.text
 
 
 def test_published_rows_stand_beside_the_run(page: Page) -> None:

@@ -155,12 +155,23 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def machine(entry: StageEntry) -> str:
-    """System, Python and versions that a stage recorded."""
+    """System, processor, GPU, processes, Python, versions and code that a stage recorded."""
     recorded = entry.manifest.recorded
     versions: Mapping[str, Any] = recorded.get("versions") or {}
-    parts = [recorded.get("system"), f"Python {recorded['python']}" if "python" in recorded else None]
+    parts = [recorded.get("system"), recorded.get("processor"), recorded.get("gpu")]
+    if recorded.get("processes", 1) > 1:
+        parts.append(f"{recorded['processes']} processes")
+    parts.append(f"Python {recorded['python']}" if "python" in recorded else None)
     parts += [f"{name} {version}" for name, version in versions.items() if version]
+    parts.append(_code(recorded.get("code") or {}))
     return ", ".join(str(part) for part in parts if part) or "not recorded"
+
+
+def _code(code: Mapping[str, Any]) -> str | None:
+    """Which code ran: its commit, or the digest of its files where no commit tells."""
+    if "commit" in code:
+        return f"commit {code['commit'][:SHORT]}{' with changes' if code.get('modified') else ''}"
+    return f"code {code['sha256'][:SHORT]}" if "sha256" in code else None
 
 
 def machines(steps: list[Step]) -> dict[str, list[str]]:
