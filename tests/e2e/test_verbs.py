@@ -229,8 +229,16 @@ def test_a_segmenter_takes_the_statistics_of_the_target(trail: Trail, tmp_path: 
             name.endswith("num_batches_tracked")
             or torch.allclose(tensor, before[name], rtol=0, atol=1e-6) is not statistic
         ), name
+    sets = ("--source", trail.csv("source"), "--target", trail.csv("train"))
+    must("segment", *given, "--set", "statistics_prior=8", *sets, "--out", tmp_path / "mixed")
+    mixed = load_file(tmp_path / "mixed" / "segmenter.safetensors")
+    changed = {name for name, tensor in after.items() if not torch.allclose(tensor, mixed[name], rtol=0, atol=1e-6)}
+    assert changed and all(name.endswith(("running_mean", "running_var")) for name in changed)
     answer = call("segment", *given, "--source", trail.csv("source"), "--out", tmp_path / "none")
     assert answer.code == 2 and "no target images to estimate statistics from" in answer.err
+    prior = ("--set", "target_statistics=0", "--set", "statistics_prior=8", "--set", "adversary.name=output_space")
+    answer = call("segment", "--config", "segment/minicity", "--tiny", *prior, *sets, "--out", tmp_path / "none")
+    assert answer.code == 2 and "statistics_prior: no statistics are estimated" in answer.err
 
 
 TRANSLATORS = (

@@ -126,6 +126,22 @@ def test_a_few_images_spread_over_the_set_will_do() -> None:
     torch.testing.assert_close(network.body.norm.running_mean, images.mean((0, 2, 3)))  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("prior", "share"), [(0, 1.0), (2, 0.5), (6, 0.25)])
+def test_the_source_counts_for_as_many_target_images_as_the_prior_says(prior: int, share: float) -> None:
+    found: dict[int, Any] = {}
+    for number in (5, 2):
+        alone = SegmenterNetwork(Normed(), frame="unit")
+        inference.estimate_statistics(alone, Images(number), cpu(), batch=1, images=9)  # type: ignore[arg-type]
+        found[number] = alone.body.norm
+    network = SegmenterNetwork(Normed(), frame="unit")
+    five, two = Images(5), Images(2)
+    inference.estimate_mixed_statistics(network, five, two, cpu(), batch=1, images=9, prior=prior)  # type: ignore[arg-type]
+    for name in ("running_mean", "running_var"):
+        source, target = (getattr(found[number], name) for number in (5, 2))
+        assert not torch.allclose(source, target)
+        torch.testing.assert_close(getattr(network.body.norm, name), (1 - share) * source + share * target)
+
+
 @pytest.mark.parametrize("norm", ["frozen", "none"])
 def test_a_network_without_statistics_to_estimate_is_refused(norm: str) -> None:
     body = Normed() if norm == "frozen" else Brightness()

@@ -93,6 +93,40 @@ def estimate_statistics(
         )
 
 
+def estimate_mixed_statistics(
+    network: SegmenterNetwork,
+    source: SegmentationDataset,
+    target: SegmentationDataset,
+    runtime: Runtime,
+    *,
+    batch: int,
+    images: int,
+    prior: int,
+) -> None:
+    """`estimate_statistics` of the target, where it has few images mixed with those of the source.
+
+    With n target images, N / (N + n) of the source's means and variances and n / (N + n) of the target's; N is the
+    prior (Schneider et al. 2020: pseudo sample size).
+
+    Args:
+        network: changed in place, put on the device and left in eval mode.
+        source: images that it was trained on.
+        target: images; labels of neither are looked at.
+        runtime: device, precision.
+        batch: images at once.
+        images: how many of each data set to use at most, spread evenly over it.
+        prior: how many target images the source counts for; 0 leaves the source out (AdaBN).
+
+    Raises:
+        ConfigError: see `require_statistics`.
+    """
+    estimate_statistics(network, target, runtime, batch=batch, images=images)
+    if prior:
+        of_target, seen = network.statistics(), min(images, len(target))
+        estimate_statistics(network, source, runtime, batch=batch, images=images)
+        network.mix_statistics(of_target, seen / (prior + seen))
+
+
 def to_labels(logits_NHW: Tensor, size: tuple[int, int], align_corners: bool, upsample: str) -> NDArray[np.uint8]:
     """Class indices at `size` (height, width); the argmax is taken on the device, so only bytes travel.
 

@@ -6,7 +6,7 @@ and brings logits back to the images' size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 import torch.nn.functional as F
@@ -73,6 +73,25 @@ class SegmenterNetwork(nn.Module):
     def estimates_statistics(self) -> bool:
         """Whether it has BatchNorm layers that learn the statistics of the images they see."""
         return self.norm != "frozen" and bool(self._norms())
+
+    def statistics(self) -> list[tuple[Tensor, Tensor]]:
+        """Running mean and variance of each BatchNorm layer, copied."""
+        return [(mean.clone(), variance.clone()) for mean, variance in self._running()]
+
+    def mix_statistics(self, others: Sequence[tuple[Tensor, Tensor]], share: float) -> None:
+        """Running statistics <- (1 - share) times themselves + share times others (Schneider et al. 2020).
+
+        Args:
+            others: of `statistics`, of the same network.
+            share: of the others, in [0, 1].
+        """
+        for own, other in zip(self._running(), others, strict=True):
+            for mine, theirs in zip(own, other, strict=True):
+                mine.lerp_(theirs, share)
+
+    def _running(self) -> list[tuple[Tensor, Tensor]]:
+        found = [(layer.running_mean, layer.running_var) for layer in self._norms()]
+        return [(mean, variance) for mean, variance in found if mean is not None and variance is not None]
 
     def train(self, mode: bool = True) -> SegmenterNetwork:
         """Switch between training and evaluation, keeping frozen BatchNorm frozen."""

@@ -91,6 +91,9 @@ class SegmentConfig(StageConfig):
     target_statistics: int = Field(default=0, ge=0)
     """Target images from which BatchNorm's statistics are estimated at the end (AdaBN, Li et al. 2016); 0 keeps those
     of training, which are of both domains. It needs target images and `segmenter.norm` other than frozen."""
+    statistics_prior: int = Field(default=0, ge=0)
+    """How many target images the source images count for in these statistics (Schneider et al. 2020: N). 0: they are
+    the target's alone, which go wrong where it has few images that show other things than the source."""
 
 
 def _run(job: Job) -> dict[str, Any]:
@@ -116,8 +119,14 @@ def _run(job: Job) -> dict[str, Any]:
     batches = stream.batches(source, learnt_from, total=config.fit.images, batch=config.fit.batch, runtime=rt)
     metrics = loop.fit(task, plan, batches, rt, job.run, job.console)
     if config.target_statistics and target is not None:
-        inference.estimate_statistics(
-            task.network, target.data, rt, batch=config.fit.batch, images=config.target_statistics
+        inference.estimate_mixed_statistics(
+            task.network,
+            source.data,
+            target.data,
+            rt,
+            batch=config.fit.batch,
+            images=config.target_statistics,
+            prior=config.statistics_prior,
         )
     if is_first_process():
         names = list(space.names)
@@ -195,6 +204,8 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
     if config.target_statistics and not has_target:
         mend = "give --target, or set it to 0"
         raise ConfigError("there are no target images to estimate statistics from", "target_statistics", mend)
+    if config.statistics_prior and not config.target_statistics:
+        raise ConfigError("no statistics are estimated", "statistics_prior", "set target_statistics, or this to 0")
     if "target" in inputs and "pseudo" not in inputs and config.adversary is None and not config.target_statistics:
         mend = "name an adversary, give --pseudo, set target_statistics, or leave --target out"
         raise ConfigError("target images without labels teach nothing here", "segment", mend)
