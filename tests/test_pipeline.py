@@ -70,7 +70,7 @@ class House:
     """A folder with configs and a pipeline, and what is asked of it."""
 
     def __init__(self, folder: Path, method: str) -> None:
-        self.folder, self.out = folder, folder / "runs"
+        self.folder, self.out, self.method = folder, folder / "runs", method
         self.graph: dict[str, Any] = copy.deepcopy(LOOP)
         self.config("source", {"dataset": "gta5"})
         self.config("target", {"dataset": "cityscapes", "split": "train"})
@@ -132,6 +132,27 @@ def test_rounds_are_written_out_in_order(house: House) -> None:
 def test_the_number_of_rounds_can_be_asked_for(house: House, rounds: int) -> None:
     assert len(house.expand(rounds=rounds)) == len(BEFORE) + rounds * len(ROUND)
     assert len(house.expand(rounds=rounds, tiny=True)) == len(BEFORE) + rounds * len(ROUND)
+
+
+@pytest.mark.parametrize(("rounds", "images"), [(0, 30), (1, 37), (3, 51)])
+def test_a_budget_is_that_of_the_last_round_with_its_ancestors(house: House, rounds: int, images: int) -> None:
+    house.step("oracle")["budget_of"] = "segment"
+    house.step("segment")["inputs"]["init"] = "previous.segment"
+    house.config("segment", {"segmenter": house.method, "size": [64, 128], "fit": {"images": 7}})
+    given = ("source_only.fit.images=30", "oracle.fit.batch=2")
+    fit = house.expand(*given, rounds=rounds)["oracle"].config.fit  # type: ignore[attr-defined]  # of its subclass
+    assert (fit.images, fit.batch) == (images, 2)
+    own = house.expand(*given, "oracle.fit.images=5", rounds=rounds)["oracle"].config.fit  # type: ignore[attr-defined]
+    assert own.images == 5
+
+
+def test_a_budget_names_a_step_of_the_rounds_that_is_fitted(house: House) -> None:
+    house.step("oracle")["budget_of"] = "segmant"
+    assert house.refused() == ("step oracle: budget_of: no step 'segmant' in the rounds; did you mean 'segment'?"), (
+        house.refused()
+    )
+    house.step("oracle")["budget_of"] = "evaluate"
+    assert "step oracle: budget_of: step evaluate@2 is not fitted; name a segment step" in house.refused()
 
 
 def test_inputs_are_of_the_same_round_or_from_before(house: House) -> None:
@@ -447,7 +468,7 @@ def test_every_shipped_pipeline_is_planned_on_mini_city_by_its_tiny_overlay(name
         if one.stage.name in ("segment", "translate"):
             dump = one.config.model_dump()
             fitted = dump.get("translator", {}).get("name") not in ("color_transfer", "identity")
-            assert dump["fit"]["images"] <= 16 or not fitted
+            assert dump["fit"]["images"] <= 24 or not fitted  # of a budget: the start and both halves of a round
             assert max(dump["size"]) <= 128
     assert {decision.action for _, decision in plan(planned, force=False)} == {"run"}
 

@@ -58,7 +58,7 @@ def _judge(kind: str, one_look: str, other_look: str, *, reads_target_labels: bo
     """A segmenter that learns both looks from labelled images; a batch holds as many of each."""
     return Step(
         stage="segment",
-        config=(f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_whole_budget"),
+        config=(f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_judge"),
         inputs={"source": f"{one_look}/samples.csv", "pseudo": f"{other_look}/samples.csv"},  # pseudo: true labels
         reads_target_labels=reads_target_labels,
     )

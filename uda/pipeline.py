@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from uda import own_data
+from uda import budget, own_data
 from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
@@ -43,6 +43,9 @@ class Step(Config):
     reads_target_labels: bool = False
     """Says that the step learns from target labels (an oracle, a translator's few pairs); left out where there are
     none, and where some are missing if they are its `source`."""
+    budget_of: str | None = None
+    """A step of the rounds: this one trains on as many images as its last one with all that it went on from (`init`),
+    however many rounds there are."""
 
 
 class Pipeline(Config):
@@ -161,6 +164,12 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
         planned += [
             _plan_step(request, pipeline, name, step, number, settings) for name, step in pipeline.each_round.items()
         ]
+    own = [
+        head
+        for head, texts in settings.items()
+        if any(t.startswith((f"{head}.fit=", f"{head}.fit.images=")) for t in texts)
+    ]
+    planned = budget.with_budgets(planned, pipeline, own)
     return _sorted(own_data.without_unwanted(planned, request, console))
 
 
