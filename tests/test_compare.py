@@ -93,6 +93,28 @@ def test_each_method_is_given_what_it_needs(tmp_path: Path, name: str, wanted: d
         assert inputs(steps["pseudo_0"], tmp_path / "run")["segmenter"] == "segment_source_0"
 
 
+def test_a_part_of_the_true_labels_is_asked_for_by_name(tmp_path: Path) -> None:
+    recipes = [
+        find_recipe(name, "minicity", tiny=True) for name in ("oasis", "oasis@0.05", "semi_paired@0.2", "spade@1")
+    ]
+    assert [one.name for one in recipes] == ["oasis", "oasis_5", "semi_paired_20", "spade_100"]
+    assert find_recipe("oasis@0.025", "minicity", tiny=True).name == "oasis_2p5"
+    steps = {one.name: one for one in plan(Wanted(DATA["minicity"], recipes, (0,), tiny=True), (), tmp_path / "run")}
+    configs: dict[str, Any] = {name: one.config for name, one in steps.items()}
+    parts = {"oasis_5": 0.05, "semi_paired_20": 0.2, "spade_100": 1}
+    assert {name: configs[f"translate_{name}_0"].supervision for name in parts} == parts
+    for name in parts:
+        made = steps[f"translate_{name}_0"]
+        assert made.reads_target_labels
+        assert inputs(made, tmp_path / "run")["pairs"] == "target/samples.csv"
+    assert "pseudo" in steps["translate_oasis_0"].inputs and not steps["translate_oasis_0"].reads_target_labels
+    with pytest.raises(ConfigError, match=r"munit learns from no labels of the target; write munit"):
+        find_recipe("munit@0.1", "minicity", tiny=True)
+    for text in ("oasis@0", "oasis@1.1", "oasis@1.2.3"):
+        with pytest.raises(ConfigError, match="is no part of the labels"):
+            find_recipe(text, "minicity", tiny=True)
+
+
 def test_lengths_are_overridden_where_something_is_fitted(tmp_path: Path) -> None:
     steps = planned(tmp_path, "identity", "munit", fit_images=40, segment_images=24)
     images = {name: one.config.fit.images for name, one in steps.items() if hasattr(one.config, "fit")}

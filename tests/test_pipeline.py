@@ -16,7 +16,6 @@ from uda.core import registry, resources
 from uda.core.config import settings_that_matter
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
-from uda.core.manifest import Manifest
 from uda.core.rundir import RunDirectory
 from uda.pipeline import Planned, Request, expand, plan
 from uda.stages.base import Job, execute
@@ -545,17 +544,3 @@ def test_an_interrupted_step_is_resumed_and_the_rest_runs(house: House) -> None:
     assert found["translate@1"] == ("resume", "interrupted run of the same settings found")
     assert found["labels@1"] == ("run", "not made yet")
     assert found["segment@1"] == ("run", "its input translate@1 is made first")
-
-
-def test_running_goes_through_every_step_in_order(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[tuple[str, Path]] = []
-
-    def record(stage: Any, config: Any, inputs: Any, out: Path, console: Any, *, force: bool) -> Manifest:
-        called.append((stage.name, out))
-        return Manifest(stage.name, 1, "f", "r", {}, {}, {}, "o")
-
-    monkeypatch.setattr(pipeline, "execute", record)
-    planned = list(house.expand(rounds=1).values())
-    done = pipeline.run(planned, Console(quiet=True), force=False)
-    assert list(done) == [one.name for one in planned]
-    assert called == [(one.stage.name, one.out) for one in planned]

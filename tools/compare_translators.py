@@ -9,25 +9,23 @@ said, and an interrupted comparison goes on where it stopped. docs/translators.m
 
 from __future__ import annotations
 
-import gc
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from uda import cost, pipeline
-from uda.cli_options import EXISTING, as_config_error, as_uda_error, console, run_guarded, some
+from uda import cost, pipeline, runner
+from uda.cli_options import EXISTING, as_config_error, as_uda_error, console, jobs_option, run_guarded, some
 from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
 from uda.core.console import Console, size
-from uda.core.errors import ConfigError, RunError, UdaError
+from uda.core.errors import ConfigError, RunError
 from uda.core.manifest import write_atomically
 from uda.pipeline import Planned
 from uda.stages._report.reading import read_runs
 from uda.stages._report.translations import markdown
-from uda.stages.base import execute
 
 _RECORD, _TABLE = "comparison.json", "translators.md"
 
@@ -41,30 +39,6 @@ def announce(planned: Sequence[Planned], speaker: Console, *, dry_run: bool) -> 
     todo = [one for one, decision in decisions if decision.action != "skip"]
     disk = size(cost.estimate(planned, todo, speaker, measure=False).bytes)
     speaker.say(f"{len(todo)} of {len(planned)} steps are to be run; they need about {disk} of disk")
-
-
-def run_what_can(planned: Sequence[Planned], speaker: Console) -> dict[str, str]:
-    """Run every step whose inputs are there: one translator that diverges does not end the comparison.
-
-    A step that takes any number of sets of images goes without those that failed.
-
-    Returns:
-        Why steps failed, by their names; "" for those that waited for a failed one.
-    """
-    failed: dict[str, str] = {}
-    for one in planned:
-        gone = {key for key, source in one.inputs.items() if source.step in failed}
-        if any(key.partition(".")[0] not in one.stage.repeated for key in gone):
-            failed[one.name] = ""
-            continue
-        inputs = {key: source.path for key, source in one.inputs.items() if key not in gone}
-        gc.collect()  # networks of the last step would count in this one's peak of memory
-        try:
-            execute(one.stage, one.config, inputs, one.out, speaker)
-        except (UdaError, RuntimeError, MemoryError) as error:
-            failed[one.name] = str(as_uda_error(error))
-            speaker.say(f"{one.name} failed: {failed[one.name]}; going on without it")
-    return failed
 
 
 def write_table(out: Path, names: Sequence[str], seeds: Sequence[int], speaker: Console) -> None:
@@ -91,10 +65,15 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str) -> tup
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", type=click.Choice(tuple(DATA)), default="minicity", show_default=True, help="Compared on what.")
 @click.option("--camvid", type=EXISTING, help="Folder of CamVid, which holds train, trainannot, val and valannot.")
-@click.option("--translators", metavar="NAME,...", help="Small recipes or YAML files; all small recipes if left out.")
+@click.option(
+    "--translators",
+    metavar="NAME,...",
+    help="Small recipes or YAML files; all small recipes if left out. NAME@0.1: on a tenth of the true labels.",
+)
 @click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Seeds of fits and segmenters.")
 @click.option("--fit-images", type=click.IntRange(min=1), help="Images of every fit; the recipes' own if left out.")
 @click.option("--segment-images", type=click.IntRange(min=1), help="Images that each segmenter is trained on.")
+@jobs_option
 @click.option("--table-only", is_flag=True, help="Run nothing; make the table of what is there.")
 @some("assignments", "tiny", "out", "dry_run", "device")
 @click.pass_obj
@@ -106,6 +85,7 @@ def compare(
     seeds: tuple[int, ...],
     fit_images: int | None,
     segment_images: int | None,
+    jobs: int,
     table_only: bool,
     assignments: tuple[str, ...],
     tiny: bool,
@@ -125,7 +105,7 @@ def compare(
     recipes = [find_recipe(name, chosen.kind, tiny=tiny) for name in names]
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise ConfigError("names a translator twice", "--translators", "name each once")
-    failed: dict[str, str] = {}
+    failed: Mapping[str, Exception | None] = {}
     if not table_only:
         if (camvid is not None) != (data == "camvid"):
             raise ConfigError("--data camvid and --camvid ROOT go together", None, "give both or neither")
@@ -136,9 +116,9 @@ def compare(
             return
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / _RECORD, (json.dumps({"command": command}) + "\n").encode())
-        failed = run_what_can(planned, speaker)
+        failed = runner.run(planned, speaker, jobs=jobs, go_on=True).failed
     write_table(out, [recipe.name for recipe in recipes], seeds, speaker)
-    reasons = [f"{name}: {reason}" for name, reason in failed.items() if reason]
+    reasons = [f"{name}: {as_uda_error(error)}" for name, error in failed.items() if error is not None]
     if reasons:
         mend = "run the same command again, or leave the translator out"
         raise RunError(f"{len(reasons)} steps failed: {' | '.join(reasons)}", out, mend)

@@ -18,6 +18,7 @@ from uda.cli_options import (
     common,
     console,
     given,
+    jobs_option,
     loop,
     run_guarded,
     size_of_training,
@@ -216,8 +217,9 @@ def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path |
 
 
 @cli.command()
+@jobs_option
 @loop
-def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
+def iterate(pipeline: str, rounds: int | None, jobs: int, options: Common, **paths: Path | None) -> None:
     """Run the whole loop: source only, then translate, pseudo-label, segment and evaluate, round after round.
 
     With no pipeline named it runs on mini-city, and with no --out into `runs/PIPELINE`. Run the same command again to
@@ -226,7 +228,7 @@ def iterate(pipeline: str, rounds: int | None, options: Common, **paths: Path | 
     request, speaker = _request(pipeline, rounds, options, **paths), console()
     from uda.iterate import iterate as run
 
-    run(request, speaker, dry_run=options.dry_run, as_json=options.as_json)
+    run(request, speaker, dry_run=options.dry_run, as_json=options.as_json, jobs=jobs)
 
 
 @cli.command()

@@ -63,6 +63,15 @@ _COMMON = {
     "device": click.option("--device", help="auto, cpu, cuda or cuda:N."),
 }
 
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Steps to run at a time, each in a process of its own: for a GPU that one step does not fill.",
+)
+"""The option of verbs that run graphs."""
+
 
 _LOOP = {
     "pipeline": click.option(

@@ -28,7 +28,7 @@ MAIN = "sait"
 TINY_SIZE = (64, 128)
 """Height and width in every config's tiny overlay."""
 PAIRS = 0.1
-"""Part of the target's true labels that methods for few pairs get, unless their recipe says otherwise."""
+"""Part of the target's true labels that methods for few pairs get, unless their name or recipe says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,10 @@ DATA: Mapping[str, DataSet] = {
 """Data sets to compare on; `{data}` is their folder."""
 
 
+_WITHOUT_MAPS = ("nothing", "unpaired")
+"""What translators need that learn from no label map of a target image."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one translator is fitted.
@@ -116,18 +120,22 @@ class Recipe:
         config: a shipped config or a YAML file.
         settings: what that says.
         method: the translator's class.
+        true_labels: part of the target's true labels that it is fitted on, where it is named so.
     """
 
     name: str
     config: str
     settings: TranslateConfig
     method: type[Any]
+    true_labels: float | None = None
 
     @property
     def maps(self) -> str | None:
         """The input that brings label maps of target images: `pairs` (few true ones), `pseudo`, or None."""
-        if self.method.needs in ("nothing", "unpaired"):
+        if self.method.needs in _WITHOUT_MAPS:
             return None
+        if self.true_labels is not None:
+            return "pairs"
         # tcr takes no unpaired images and is yet a method for few pairs: its other maps are the source's.
         few = self.method.pairs_are_few
         return "pairs" if few or self.settings.supervision < 1 else "pseudo"
@@ -148,11 +156,12 @@ def _heads(kind: str) -> tuple[str, str]:
 
 
 def find_recipe(text: str, kind: str, *, tiny: bool) -> Recipe:
-    """The recipe that a name or a YAML file means.
+    """The recipe that a name or a YAML file means; `NAME@PART` is fitted on that part of the target's true labels.
 
     Raises:
-        ConfigError: there is none, or its settings are wrong.
+        ConfigError: there is none, its settings are wrong, or it learns from no labels of the target.
     """
+    text, part = _true_labels(text)
     if text.endswith((".yaml", ".yml")):
         name, config = re.sub(r"\W", "_", Path(text).stem), text
         if name in (SOURCE, IDEAL):
@@ -166,7 +175,30 @@ def find_recipe(text: str, kind: str, *, tiny: bool) -> Recipe:
         mend = f"give a YAML file or the name of a small recipe, {nearest(text, known)}"
         raise ConfigError(f"no small recipe '{text}'", "--translators", mend)
     settings = validate(TranslateConfig, Layers().add_file(resources.find_yaml("configs", config), tiny=tiny))
-    return Recipe(name, config, settings, registry.load("translators", settings.translator.name))
+    method = registry.load("translators", settings.translator.name)
+    if part is None:
+        return Recipe(name, config, settings, method)
+    if method.needs in _WITHOUT_MAPS:
+        raise ConfigError(f"{name} learns from no labels of the target", f"{text}@{part:g}", f"write {text}")
+    return Recipe(f"{name}_{re.sub(r'[.]', 'p', f'{100 * part:g}')}", config, settings, method, part)
+
+
+def _true_labels(text: str) -> tuple[str, float | None]:
+    """A translator's name and the part of the true labels behind its `@`, where there is one.
+
+    Raises:
+        ConfigError: the part is none.
+    """
+    name, at, number = text.rpartition("@")
+    if not at or re.fullmatch(r"[\d.]+", number) is None:
+        return text, None
+    try:
+        part = float(number)
+    except ValueError:
+        part = 0.0
+    if not 0 < part <= 1:
+        raise ConfigError(f"'{number}' is no part of the labels", text, "write one above 0, 1 at most: oasis@0.1")
+    return name, part
 
 
 @dataclass(frozen=True)
@@ -277,7 +309,9 @@ def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -
         settings.append("render_size=null")
     if wanted.fit_images is not None and recipe.method.needs != "nothing":
         settings.append(f"fit.images={wanted.fit_images}")
-    if recipe.maps == "pairs" and recipe.settings.supervision == 1:
+    if recipe.true_labels is not None:
+        settings.append(f"supervision={recipe.true_labels}")
+    elif recipe.maps == "pairs" and recipe.settings.supervision == 1:
         settings.append(f"supervision={PAIRS}")
     made = Step(stage="translate", config=recipe.config, inputs=inputs, reads_target_labels=recipe.maps == "pairs")
     return graph.add(step("translate", seed, recipe.name), made, *settings)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from uda import pipeline
+from uda import pipeline, runner
 from uda.core.console import Console, duration, size
 from uda.core.errors import DataError
 from uda.core.manifest import Manifest, write_atomically
@@ -16,7 +16,7 @@ from uda.stages.base import Decision, is_first_process
 Decisions = Sequence[tuple[pipeline.Planned, Decision]]
 
 
-def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_json: bool) -> None:
+def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_json: bool, jobs: int = 1) -> None:
     """Plan, say what it takes, run, report.
 
     Args:
@@ -24,6 +24,7 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         console: where it is said.
         dry_run: print the plan and run nothing.
         as_json: print the report, or the plan, as JSON instead of a table.
+        jobs: steps to run at a time.
     """
     decisions = decide(request, console)
     if dry_run:
@@ -33,7 +34,7 @@ def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_js
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
     say_cost(decisions, request, console, measure=True)
     planned = [one for one, _ in decisions]
-    done = pipeline.run(planned, console, force=request.force)
+    done = runner.run(planned, console, force=request.force, jobs=jobs).done
     report = summarize(planned, done, request)
     if is_first_process():
         write_atomically(request.out / "report.json", (json.dumps(report, indent=2) + "\n").encode())

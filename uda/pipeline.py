@@ -19,9 +19,8 @@ from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, nearest
-from uda.core.manifest import Manifest
 from uda.core.resources import find_yaml
-from uda.stages.base import Decision, Stage, StageConfig, decide, execute
+from uda.stages.base import Decision, Stage, StageConfig, decide
 from uda.stages.catalog import get_stage
 
 _PREVIOUS = "previous."
@@ -321,12 +320,3 @@ def plan(planned: Sequence[Planned], *, force: bool) -> Iterator[tuple[Planned, 
 
 def _paths(one: Planned) -> dict[str, Path]:
     return {name: source.path for name, source in one.inputs.items()}
-
-
-def run(planned: Sequence[Planned], console: Console, *, force: bool) -> dict[str, Manifest]:
-    """Run every step that has to, in order; manifests by step."""
-    done: dict[str, Manifest] = {}
-    for one in planned:
-        console.say(f"--- {one.name}")
-        done[one.name] = execute(one.stage, one.config, _paths(one), one.out, console, force=force)
-    return done

@@ -50,6 +50,19 @@ def test_a_quiet_console_says_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_label_says_whose_lines_they_are_and_there_are_no_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    speaker = Console(label="segment@1")
+    speaker.say("pretrained")
+    with speaker.progress("segment", 2) as progress:
+        progress.update(2, {"loss": 1.0})
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "segment@1: pretrained"
+    assert lines[1].startswith("segment@1: segment: 2/2 images") and lines[1].endswith("loss 1")
+
+
 def test_without_a_terminal_progress_is_plain_lines_and_few(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

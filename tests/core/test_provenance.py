@@ -75,9 +75,12 @@ def test_the_digest_of_sources_is_of_names_and_bytes_of_code_alone(package: Path
 
 def test_what_is_noted_belongs_to_one_stage() -> None:
     provenance.begin()
-    provenance.note(device="cuda", gpu="one")
+    peak = [0]
+    provenance.note(device="cuda", gpu="one", peak_gpu_memory_mb=lambda: peak[0])
+    peak[0] = 7  # what a function says is asked for at the end
     found = provenance.recorded(1.25)
     assert (found["device"], found["gpu"], found["seconds"]) == ("cuda", "one", 1.2)
+    assert found["peak_gpu_memory_mb"] == 7
     assert found["processor"] and found["processes"] == 1 and found["code"]
     provenance.begin()
     assert "device" not in provenance.recorded(0)

@@ -48,8 +48,9 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_a_seed_says_every_byte_and_another_seed_changes_every_file(city, tmp_path):
-    for seed in (0, 1):
-        write_minicity(tmp_path / str(seed), seed=seed, counts=COUNTS, height=SIZE[0], width=SIZE[1])
+    for seed, processes in ((0, 2), (1, 0)):
+        out = tmp_path / str(seed)
+        write_minicity(out, seed=seed, counts=COUNTS, height=SIZE[0], width=SIZE[1], processes=processes)
     assert digests(tmp_path / "0") == digests(city)
     other = digests(tmp_path / "1")
     assert other.keys() == digests(city).keys()

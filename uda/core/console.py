@@ -36,11 +36,11 @@ class Progress:
     Made by `Console.progress`; `update` may be called as often as one likes.
     """
 
-    def __init__(self, title: str, total: int, unit: str, stream: TextIO, done: int) -> None:
+    def __init__(self, title: str, total: int, unit: str, stream: TextIO, done: int, *, bar: bool = True) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         self._stream, self._start, self._first = stream, time.monotonic(), done
         self._last_line = time.monotonic()
-        self._bar = _bar(title, total, done) if stream.isatty() else None
+        self._bar = _bar(title, total, done) if bar and stream.isatty() else None
 
     def update(self, done: int, numbers: Mapping[str, float] | None = None) -> None:
         """Say how many units are done and the latest numbers."""
@@ -89,10 +89,11 @@ class Console:
 
     Args:
         quiet: say nothing on stderr (processes other than the first).
+        label: comes before every line on stderr, and lines take the place of bars: several speak at a time.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, label: str = "") -> None:
+        self.quiet, self.label = quiet, label
 
     def result(self, text: str) -> None:
         """A result: one line or a table on stdout."""
@@ -102,7 +103,10 @@ class Console:
     def say(self, text: str) -> None:
         """A decision or a note: a line on stderr."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(self._labelled(text), file=sys.stderr, flush=True)
+
+    def _labelled(self, text: str) -> str:
+        return f"{self.label}: {text}" if self.label else text
 
     @contextmanager
     def progress(self, title: str, total: int, *, unit: str = "images", done: int = 0) -> Iterator[Progress]:
@@ -114,7 +118,8 @@ class Console:
             unit: what is counted.
             done: units done before (a resumed run).
         """
-        progress = Progress(title, total, unit, io.StringIO() if self.quiet else sys.stderr, done)
+        stream = io.StringIO() if self.quiet else sys.stderr
+        progress = Progress(self._labelled(title), total, unit, stream, done, bar=not self.label)
         try:
             yield progress
         finally:

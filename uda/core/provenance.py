@@ -28,7 +28,7 @@ def begin() -> None:
 
 
 def note(**facts: Any) -> None:
-    """Add facts that are known only while the stage runs: its device, say."""
+    """Add facts that are known only while the stage runs, such as its device; a function is asked when it is over."""
     _facts.update(facts)
 
 
@@ -48,8 +48,8 @@ def recorded(seconds: float, earlier: Sequence[Mapping[str, Any]] = ()) -> dict[
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
-        **_facts,
-        "versions": {name: _version(name) for name in _PACKAGES},
+        **{name: fact() if callable(fact) else fact for name, fact in _facts.items()},
+        "versions": {name: version(name) for name in _PACKAGES},
         "code": dict(code()),
     }
 
@@ -102,7 +102,8 @@ def sources_digest(package: Path) -> str:
     return digest(sorted((file.relative_to(package).as_posix(), file_digest(file)) for file in package.rglob("*.py")))
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version of a package; None where it runs without having been installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

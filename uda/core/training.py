@@ -84,7 +84,7 @@ class RuntimeConfig(Config):
     precision: Precision = "auto"
     """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware multiplies it."""
     workers: int = Field(default=0, ge=0)
-    """Processes that read and augment images; 0 reads in the training process."""
+    """Processes that read and augment images, or draw mini-city's; 0 does it in the stage's own process."""
     checkpoint_seconds: float = Field(default=120.0, ge=0)
     """A checkpoint at least this often."""
     tensorboard: bool = False

@@ -120,7 +120,11 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
     runtime = Runtime(accelerator, precision, config)
     provenance.note(device=runtime.device.type, precision=precision, threads=torch.get_num_threads())
     if runtime.device.type == "cuda":
-        provenance.note(gpu=torch.cuda.get_device_name(runtime.device))
+        torch.cuda.reset_peak_memory_stats(runtime.device)
+        provenance.note(
+            gpu=torch.cuda.get_device_name(runtime.device),
+            peak_gpu_memory_mb=lambda: torch.cuda.max_memory_allocated(runtime.device) >> 20,
+        )
     return runtime
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from importlib import metadata
 from pathlib import Path
 
 from uda.core.console import size
+from uda.core.provenance import version
 from uda.core.resources import folder
 from uda.core.training import RuntimeConfig
 from uda.engine.runtime import make_runtime
@@ -43,7 +43,7 @@ def diagnose() -> list[str]:
         f"device in use: {runtime.device}, precision {runtime.precision}",
         f"shipped files: {folder('configs').parent}",
     ]
-    return lines + [f"{name}: {metadata.version(name)}" for name in _PACKAGES]
+    return lines + [f"{name}: {version(name) or 'not installed'}" for name in _PACKAGES]
 
 
 def _memory() -> str:

@@ -55,6 +55,7 @@ def _run(job: Job) -> dict[str, Any]:
             counts=counts,
             height=config.height,
             width=config.width,
+            processes=config.runtime.workers,
             progress=lambda done, _: progress.update(done),
         )
     if config.ideal:
@@ -65,6 +66,7 @@ def _run(job: Job) -> dict[str, Any]:
                 count=config.gta5,
                 height=config.height,
                 width=config.width,
+                processes=config.runtime.workers,
                 progress=lambda done, _: progress.update(done),
             )
     folders = ("gta5", "synthia", "cityscapes", "ideal")

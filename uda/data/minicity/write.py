@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +38,8 @@ SMALLEST = 16
 """Smallest height and width in pixels; below it nothing can be told apart."""
 
 Progress = Callable[[int, int], None]
+_Job = Callable[[], None]
+"""Draws and writes one image with its label; can be sent to another process."""
 
 _PARTS = tuple(DEFAULT_COUNTS)
 
@@ -72,43 +78,56 @@ def _gta5_size(index: int, height: int, width: int) -> tuple[int, int]:
     return (height - max(2, round(height * 6 / 1052)), width) if index % 8 == 5 else (height, width)
 
 
-def _write_gta5(out: Path, count: int, seed: int, size: tuple[int, int], look: Look | None = None) -> Iterator[None]:
-    """Writes images and palette labels; yields after each."""
-    images, labels = _folders(out, "images", "labels")
-    palette = label_palette()
+def _gta5_jobs(out: Path, count: int, seed: int, size: tuple[int, int], look: Look | None = None) -> Iterator[_Job]:
+    """A job for each image with its palette label."""
+    folders = _folders(out, "images", "labels")
     for index, number in enumerate(gta5_numbers(count)):
-        rendering = draw("gta5", seed, index, _gta5_size(index, *size), look)
-        write_png(images / f"{number:05d}.png", rendering.image_HWC)
-        write_palette_png(labels / f"{number:05d}.png", label_ids(rendering), palette)
-        yield
+        yield partial(_write_gta5, folders, number, index, seed, _gta5_size(index, *size), look)
 
 
-def _write_synthia(out: Path, count: int, seed: int, size: tuple[int, int]) -> Iterator[None]:
-    """Writes images and 16-bit labels (class in red, instance in green); yields after each."""
-    images, labels = _folders(out, "RGB", "GT/LABELS")
-    table = lookup_table(SYNTHIA_IDS, 0)
+def _write_gta5(
+    folders: tuple[Path, ...], number: int, index: int, seed: int, size: tuple[int, int], look: Look | None
+) -> None:
+    images, labels = folders
+    rendering = draw("gta5", seed, index, size, look)
+    write_png(images / f"{number:05d}.png", rendering.image_HWC)
+    write_palette_png(labels / f"{number:05d}.png", label_ids(rendering), label_palette())
+
+
+def _synthia_jobs(out: Path, count: int, seed: int, size: tuple[int, int]) -> Iterator[_Job]:
+    """A job for each image with its 16-bit label (class in red, instance in green)."""
+    folders = _folders(out, "RGB", "GT/LABELS")
     for index in range(count):
-        rendering = draw("synthia", seed, index, size)
-        classes_HW = table[rendering.labels_HW].astype(np.uint16)
-        label_HW3 = np.stack([classes_HW, rendering.instances_HW, np.zeros_like(classes_HW)], axis=2)
-        write_png(images / f"{index:07d}.png", rendering.image_HWC)
-        write_png(labels / f"{index:07d}.png", label_HW3)
-        yield
+        yield partial(_write_synthia, folders, index, seed, size)
 
 
-def _write_cityscapes(out: Path, split: str, count: int, seed: int, size: tuple[int, int]) -> Iterator[None]:
-    """Writes images, label ids and train ids of one split, its cities in turn; yields after each."""
+def _write_synthia(folders: tuple[Path, ...], index: int, seed: int, size: tuple[int, int]) -> None:
+    images, labels = folders
+    rendering = draw("synthia", seed, index, size)
+    classes_HW = lookup_table(SYNTHIA_IDS, 0)[rendering.labels_HW].astype(np.uint16)
+    label_HW3 = np.stack([classes_HW, rendering.instances_HW, np.zeros_like(classes_HW)], axis=2)
+    write_png(images / f"{index:07d}.png", rendering.image_HWC)
+    write_png(labels / f"{index:07d}.png", label_HW3)
+
+
+def _cityscapes_jobs(out: Path, split: str, count: int, seed: int, size: tuple[int, int]) -> Iterator[_Job]:
+    """A job for each image of one split with its label ids and train ids, the split's cities in turn."""
     cities = CITIES[split]
     folders = {city: _folders(out, f"leftImg8bit/{split}/{city}", f"gtFine/{split}/{city}") for city in cities}
     for index in range(count):
         city = cities[index % len(cities)]
-        images, labels = folders[city]
-        rendering = draw(f"cityscapes_{split}", seed, index, size)
         stem = f"{city}_{index // len(cities):06d}_000019"
-        write_png(images / f"{stem}_leftImg8bit.png", rendering.image_HWC)
-        write_png(labels / f"{stem}_gtFine_labelIds.png", label_ids(rendering))
-        write_png(labels / f"{stem}_gtFine_labelTrainIds.png", rendering.labels_HW)
-        yield
+        yield partial(_write_cityscapes, folders[city], stem, split, index, seed, size)
+
+
+def _write_cityscapes(
+    folders: tuple[Path, ...], stem: str, split: str, index: int, seed: int, size: tuple[int, int]
+) -> None:
+    images, labels = folders
+    rendering = draw(f"cityscapes_{split}", seed, index, size)
+    write_png(images / f"{stem}_leftImg8bit.png", rendering.image_HWC)
+    write_png(labels / f"{stem}_gtFine_labelIds.png", label_ids(rendering))
+    write_png(labels / f"{stem}_gtFine_labelTrainIds.png", rendering.labels_HW)
 
 
 def _folders(out: Path, *names: str) -> tuple[Path, ...]:
@@ -126,6 +145,7 @@ def write_minicity(
     counts: dict[str, int] | None = None,
     height: int = 128,
     width: int = 256,
+    processes: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, int]:
     """Writes out/gta5, out/synthia and out/cityscapes.
@@ -136,6 +156,7 @@ def write_minicity(
         counts: numbers of images for some or all keys of DEFAULT_COUNTS; 0 leaves a part out.
         height: rows of an image.
         width: columns of an image.
+        processes: that draw; 0 draws in this one. The bytes are the same.
         progress: called after each image with how many are done and how many there are.
 
     Returns:
@@ -147,14 +168,13 @@ def write_minicity(
     wanted = DEFAULT_COUNTS | (counts or {})
     size = (height, width)
     _check(seed, wanted, size)
-    writers = {
-        "gta5": _write_gta5(out / "gta5", wanted["gta5"], seed, size),
-        "synthia": _write_synthia(out / "synthia", wanted["synthia"], seed, size),
-        "cityscapes_train": _write_cityscapes(out / "cityscapes", "train", wanted["cityscapes_train"], seed, size),
-        "cityscapes_val": _write_cityscapes(out / "cityscapes", "val", wanted["cityscapes_val"], seed, size),
+    parts = {
+        "gta5": _gta5_jobs(out / "gta5", wanted["gta5"], seed, size),
+        "synthia": _synthia_jobs(out / "synthia", wanted["synthia"], seed, size),
+        "cityscapes_train": _cityscapes_jobs(out / "cityscapes", "train", wanted["cityscapes_train"], seed, size),
+        "cityscapes_val": _cityscapes_jobs(out / "cityscapes", "val", wanted["cityscapes_val"], seed, size),
     }
-    steps = (step for part, writer in writers.items() if wanted[part] for step in writer)
-    _count(steps, sum(wanted.values()), progress)
+    _work([job for part, jobs in parts.items() if wanted[part] for job in jobs], processes, progress)
     return wanted
 
 
@@ -166,6 +186,7 @@ def write_looks(
     height: int = 128,
     width: int = 256,
     look: str = "cityscapes",
+    processes: int = 0,
     progress: Progress | None = None,
 ) -> int:
     """Writes the streets of `gta5` in another domain's look: same names, same labels as out/gta5 of write_minicity.
@@ -177,6 +198,7 @@ def write_looks(
         height: rows of an image.
         width: columns of an image.
         look: name of the domain whose look is taken.
+        processes: that draw; 0 draws in this one.
         progress: called after each image with how many are done and how many there are.
 
     Returns:
@@ -188,7 +210,7 @@ def write_looks(
     _check(seed, {"gta5": count}, (height, width))
     if look not in DOMAINS:
         raise ConfigError(f"no look '{look}'", "mini-city", nearest(look, DOMAINS))
-    _count(_write_gta5(out, count, seed, (height, width), DOMAINS[look].look), count, progress)
+    _work(list(_gta5_jobs(out, count, seed, (height, width), DOMAINS[look].look)), processes, progress)
     return count
 
 
@@ -205,8 +227,17 @@ def _check(seed: int, counts: Mapping[str, int], size: tuple[int, int]) -> None:
         raise ConfigError(f"seed {seed}", "mini-city", "take 0 or more")
 
 
-def _count(steps: Iterator[None], total: int, progress: Progress | None) -> None:
-    """Runs all steps and tells `progress` after each."""
-    for done, _ in enumerate(steps, 1):
-        if progress:
-            progress(done, total)
+def _work(jobs: Sequence[_Job], processes: int, progress: Progress | None) -> None:
+    """Does all jobs, in other processes if there are to be any, and tells `progress` after each."""
+    with ExitStack() as stack:
+        done: Iterable[None] = map(_do, jobs)
+        if processes:
+            pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
+            done = pool.map(_do, jobs, chunksize=4)
+        for count, _ in enumerate(done, 1):
+            if progress:
+                progress(count, len(jobs))
+
+
+def _do(job: _Job) -> None:
+    job()

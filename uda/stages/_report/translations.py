@@ -50,6 +50,7 @@ COLUMNS: Mapping[str, Column] = {
     "fit_seconds": Column("fit [s/1000]"),
     "render_seconds": Column("render [s/1000]"),
     "memory": Column("memory [MiB]"),
+    "gpu_memory": Column("GPU memory [MiB]"),
 }
 """All columns in order, by the key of `Measured.values`."""
 
@@ -133,6 +134,7 @@ def _effort(made: Manifest) -> dict[str, float | None]:
         "fit_seconds": 1000 / fit if fit else None,
         "render_seconds": 1000 / render if render else None,
         "memory": number(made.recorded.get("peak_memory_mb")),
+        "gpu_memory": number(made.recorded.get("peak_gpu_memory_mb")),
     }
 
 
@@ -215,7 +217,7 @@ def _legend(run: Run, shown: Mapping[str, Sequence[Measured]]) -> list[str]:
         f"Kept: of its value on `{SOURCE}`.",
         "Sharpness gap: to the target, lower is better.",
         "Fit, render: seconds for 1000 images, files read and written; a fit counts one image of each domain as one. "
-        "Memory: most that was resident in the process meanwhile; a GPU's own is not in it.",
+        "Memory: most that was resident in the process meanwhile; GPU memory: most that its tensors took there.",
     ]
     reasons: dict[str, list[str]] = {}
     for one in (one for same in shown.values() for one in same):

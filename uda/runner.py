@@ -1,0 +1,137 @@
+"""Run the steps of a graph: one after another in this process, or several at a time in processes of their own."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uda.core.console import Console, duration
+from uda.core.errors import ConfigError, UdaError
+from uda.core.lazy import lazy_import
+from uda.core.manifest import Manifest
+from uda.pipeline import Planned
+from uda.stages.base import execute
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = lazy_import("torch")
+
+FAILURES = (UdaError, RuntimeError, MemoryError)
+"""What ends one step and need not end the others: torch's errors are RuntimeErrors."""
+
+
+@dataclass
+class Ran:
+    """What came of the steps.
+
+    Attributes:
+        done: manifests, by the steps' names.
+        failed: why steps failed; None for those that waited for a failed one.
+    """
+
+    done: dict[str, Manifest] = field(default_factory=dict)
+    failed: dict[str, Exception | None] = field(default_factory=dict)
+
+
+def run(
+    planned: Sequence[Planned], console: Console, *, force: bool = False, jobs: int = 1, go_on: bool = False
+) -> Ran:
+    """Run every step that has to.
+
+    Args:
+        planned: the steps, each after those that it takes something from.
+        console: where it is said.
+        force: run complete steps again.
+        jobs: steps at a time. More than one run in processes of their own, each as soon as its inputs are there.
+        go_on: where a step fails, run what does not need it; a step that takes any number of sets of images goes
+            without those that failed. Otherwise the first failure is raised, once the others have been stopped.
+
+    Raises:
+        ConfigError: several jobs in a launch of several processes.
+    """
+    if jobs > 1:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            mend = "leave --jobs out, or start the command by itself"
+            raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
+        return _side_by_side(planned, console, force=force, jobs=jobs, go_on=go_on)
+    ran = Ran()
+    for one in planned:
+        if (inputs := _inputs(one, ran.failed)) is None:
+            ran.failed[one.name] = None
+            continue
+        console.say(f"--- {one.name}")
+        try:
+            ran.done[one.name] = _step(one, inputs, console, force=force)
+        except FAILURES as error:
+            if not go_on:
+                raise
+            ran.failed[one.name] = error
+            console.say(f"{one.name} failed: {error}; going on without it")
+    return ran
+
+
+def _inputs(one: Planned, failed: Collection[str]) -> dict[str, Path] | None:
+    """A step's inputs without those that failed; None where it cannot do without."""
+    gone = {key for key, source in one.inputs.items() if source.step in failed}
+    if any(key.partition(".")[0] not in one.stage.repeated for key in gone):
+        return None
+    return {key: source.path for key, source in one.inputs.items() if key not in gone}
+
+
+def _step(one: Planned, inputs: Mapping[str, Path], console: Console, *, force: bool) -> Manifest:
+    gc.collect()  # networks of the last step would count in this one's peak of memory
+    return execute(one.stage, one.config, inputs, one.out, console, force=force)
+
+
+def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, jobs: int, go_on: bool) -> Ran:
+    ran, waiting = Ran(), list(planned)
+    running: dict[Future[Manifest], tuple[Planned, float]] = {}
+    # Fresh processes: a forked one can use no GPU that its parent has touched.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_process, initargs=(jobs,)) as pool:
+        try:
+            while waiting or running:
+                for one in _ready(waiting, ran):
+                    waiting.remove(one)
+                    if (inputs := _inputs(one, ran.failed)) is None:
+                        ran.failed[one.name] = None
+                        continue
+                    own = Console(quiet=console.quiet, label=one.name)
+                    running[pool.submit(_step, one, inputs, own, force=force)] = one, time.monotonic()
+                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
+                    one, started = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        ran.done[one.name] = future.result()
+                        console.say(f"--- {one.name}: done {duration(time.monotonic() - started)} after its inputs")
+                    elif go_on and isinstance(error, FAILURES):
+                        ran.failed[one.name] = error
+                        console.say(f"{one.name} failed: {error}; going on without it")
+                    else:
+                        raise error
+        except BaseException:
+            # Each process once: a fit keeps what it has and stops, a second time it would stop at once.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
+            raise
+    return ran
+
+
+def _ready(waiting: Sequence[Planned], ran: Ran) -> list[Planned]:
+    """The steps that wait for nothing."""
+    over = ran.done.keys() | ran.failed.keys()
+    return [one for one in waiting if {source.step for source in one.inputs.values()} - {None} <= over]
+
+
+def _begin_process(jobs: int) -> None:
+    """A process of its own: out of Ctrl-C's reach, which the first process passes on; with its share of the cores."""
+    os.setpgrp()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
