@@ -45,6 +45,15 @@ def render(translator: Oasis, labels: Tensor, seed: int = 0) -> Tensor:
         return translator.translate(batch, generator=torch.Generator().manual_seed(seed)).images_BCHW
 
 
+def test_the_gain_of_first_weights_says_how_far_a_step_turns_what_spectral_norm_normalises() -> None:
+    short, long = (
+        make(init_gain=gain).networks["discriminator"].get_submodule("encoder.1.first") for gain in (0.02, 1.0)
+    )
+    lengths = [one.parametrizations.weight.original for one in (short, long)]
+    assert torch.allclose(50 * lengths[0], lengths[1], rtol=1e-4)
+    assert torch.allclose(short.weight, long.weight, atol=1e-3)  # the layer computes the same
+
+
 def test_terms_are_the_papers_formulas() -> None:
     translator, batch, here = make(), make_batch(), context()
     images, labels = batch.target_images_BCHW, batch.target_labels_BHW

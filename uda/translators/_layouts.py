@@ -61,10 +61,14 @@ def reference_images(batch: Batch, *, method: str) -> Tensor:
     return batch.target_images_BCHW
 
 
-def prepare(networks: Mapping[str, nn.Module]) -> None:
-    """Draw first weights (Xavier, gain 0.02) and put spectral norm where each network's `normalised` says."""
+def prepare(networks: Mapping[str, nn.Module], gain: float) -> None:
+    """Draw first weights (Xavier) and put spectral norm where each network's `normalised` says.
+
+    Spectral norm takes the gain out of what a layer computes and leaves it in how fast it turns: Adam's steps are all
+    of one size, so that a weight of a tenth the length turns ten times as far in each.
+    """
     for network in networks.values():
-        init.initialise(network, "xavier")
+        init.initialise(network, "xavier", gain)
         for part in network.normalised():  # type: ignore[operator]  # of SPADE's and OASIS's networks
             spectral.spectral_normalise(part)
 

@@ -59,7 +59,7 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
             ),
             "discriminator": oasis_discriminator.OasisDiscriminator(classes, config.discriminator_width),
         }
-        _layouts.prepare(networks)
+        _layouts.prepare(networks, config.init_gain)
         if config.ema is not None:
             _averages.add_averages(networks, ["generator"])
         return networks

@@ -69,6 +69,9 @@ class OasisConfig(TranslatorConfigBase):
     """Channels between SPADE's convolutions (authors' code)."""
     norm: Literal["batch", "instance"] = "batch"
     """What SPADE modulates (authors' code: synchronised batch norm)."""
+    init_gain: float = Field(default=0.02, gt=0)
+    """Gain of the first weights (authors' code). Short fits want 1: short weights turn too far in
+    each step, and spectral norm keeps them no longer than they need be."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels before the discriminator's last convolution (authors' code)."""
     ema: float | None = Field(default=0.9999, ge=0, lt=1)

@@ -92,6 +92,9 @@ class SemiPairedConfig(TranslatorConfigBase):
     """Channels between SPADE's convolutions (USIS's code)."""
     norm: Literal["batch", "instance"] = "batch"
     """What SPADE modulates (USIS's code: synchronised batch norm)."""
+    init_gain: float = Field(default=0.02, gt=0)
+    """Gain of the first weights (USIS's code). Short fits want 1: short weights turn too far in
+    each step, and spectral norm keeps them no longer than they need be."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels before the U-Net's last convolution (OASIS's code)."""
     unconditional_width: int = Field(default=64, ge=1)
@@ -182,7 +185,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
             ),
             "discriminator": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.discriminator_width),
         }
-        _layouts.prepare(networks)
+        _layouts.prepare(networks, config.init_gain)
         # Its layers have first weights of their own, which the equalised learning rate goes with.
         networks["unconditional"] = wavelet_discriminator.WaveletDiscriminator(
             config.unconditional_width, config.unconditional_levels, config.unconditional_grid

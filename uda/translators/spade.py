@@ -67,6 +67,9 @@ class SpadeConfig(TranslatorConfigBase):
     """Channels between SPADE's convolutions (authors' code)."""
     norm: Literal["batch", "instance"] = "batch"
     """What SPADE modulates (authors' code: synchronised batch norm)."""
+    init_gain: float = Field(default=0.02, gt=0)
+    """Gain of the first weights (authors' code). Short fits want 1: short weights turn too far in
+    each step, and spectral norm keeps them no longer than they need be."""
     edges: bool = False
     """A further channel with the borders of the label map; the authors draw those of instance maps, which are not to be
     had here (their 93.05 M parameters count that channel)."""
@@ -165,7 +168,7 @@ class Spade(AbstractTranslator):
         }
         if config.image_encoder:
             networks["encoder"] = spade_discriminator.ImageEncoder(config.width, config.style_length)
-        _layouts.prepare(networks)
+        _layouts.prepare(networks, config.init_gain)
         if config.ema is not None:
             _averages.add_averages(networks, [name for name in networks if name != "discriminator"])
         self.networks: Mapping[str, nn.Module] = networks

@@ -63,6 +63,9 @@ class TcrConfig(TranslatorConfigBase):
     """Channels between SPADE's convolutions (OASIS's code)."""
     norm: Literal["batch", "instance"] = "batch"
     """What SPADE modulates (OASIS's code: synchronised batch norm)."""
+    init_gain: float = Field(default=0.02, gt=0)
+    """Gain of the first weights (OASIS's code). Short fits want 1: short weights turn too far in
+    each step, and spectral norm keeps them no longer than they need be."""
     discriminator_width: int = Field(default=64, ge=1)
     """Channels before the discriminator's last convolution (OASIS's code)."""
     rotation: float = Field(default=20.0, ge=0, le=180)

@@ -69,6 +69,9 @@ class UsisConfig(TranslatorConfigBase):
     """Channels between SPADE's convolutions (authors' code)."""
     norm: Literal["batch", "instance"] = "batch"
     """What SPADE modulates (authors' code: synchronised batch norm)."""
+    init_gain: float = Field(default=0.02, gt=0)
+    """Gain of the first weights (authors' code). Short fits want 1: short weights turn too far in
+    each step, and spectral norm keeps them no longer than they need be."""
     segmenter_width: int = Field(default=64, ge=1)
     """Channels before the segmenter's last convolution (authors' code)."""
     discriminator_width: int = Field(default=64, ge=1)
@@ -129,7 +132,7 @@ class Usis(_segmented.AbstractNoisyLayoutTranslator):
             ),
             "segmenter": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.segmenter_width),
         }
-        _layouts.prepare(networks)
+        _layouts.prepare(networks, config.init_gain)
         # Its layers have first weights of their own, which the equalised learning rate goes with.
         networks["discriminator"] = wavelet_discriminator.WaveletDiscriminator(
             config.discriminator_width, config.discriminator_levels, config.discriminator_grid
