@@ -181,7 +181,7 @@ def test_the_discriminators_see_the_fakes_of_the_generators_turn() -> None:
         assert touched == name.startswith("discriminator"), name
 
 
-SHORT: dict[str, Any] = {"encoder_norm": False, "discriminator_details": 8.0}
+SHORT: dict[str, Any] = {"encoder_norm": False, "skips": True, "residual": True, "discriminator_details": 8.0}
 """What short fits switch on."""
 
 
@@ -193,6 +193,22 @@ def test_every_parameter_is_trained(settings: dict[str, Any]) -> None:
             parameter.grad = None
         torch.stack(list(translator.losses(player, make_batch(), here).values())).sum().backward()
         assert all(parameter.grad is not None for parameter in parameters)
+
+
+@torch.no_grad()
+def test_a_retouched_image_is_near_what_it_was_made_from_and_only_its_code_is_noisy() -> None:
+    x = make_batch().source_images_BCHW
+    assert x is not None
+    near, far = (
+        (make(encoder_norm=False, skips=on, residual=on)._fake("source", x) - x).abs().mean() for on in (True, False)
+    )
+    assert near < 0.5 * far
+    translator = make(skips=True)
+    levels = translator._encode("source", x)
+    assert [tuple(one.shape[1:]) for one in levels] == [(4, 32, 32), (8, 16, 16), (16, 8, 8)]
+    plain = translator._decode("target", x, levels)
+    assert torch.equal(plain, translator.translate(make_batch(), generator=torch.Generator()).images_BCHW)
+    assert not torch.equal(plain, translator._decode("target", x, [torch.zeros_like(levels[0]), *levels[1:]]))
 
 
 def test_missing_images_are_told_in_one_line() -> None:

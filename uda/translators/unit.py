@@ -21,6 +21,7 @@ from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators._domains import (
     OTHER,
     add_terms,
+    content_levels,
     discriminator_turn,
     domain_images,
     domain_labels,
@@ -83,6 +84,11 @@ class UnitConfig(TranslatorConfigBase):
     encoder_norm: bool = True
     """Instance norm in the encoders (authors' code). It takes brightness and contrast away; short fits do better
     without."""
+    skips: bool = False
+    """Decoders see the encoder's features at full and half size too, beside the code that the domains share, for fits
+    that are too short to pass all details through the noisy code (not from the paper)."""
+    residual: bool = False
+    """Decoders retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
     weights: UnitWeights = UnitWeights()
     """Weights of the loss terms."""
     optimizers: Mapping[str, OptimizerConfig] = {
@@ -119,7 +125,9 @@ class Unit(AbstractTranslator):
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks[f"encoder_{domain}"] = translation.ContentEncoder(config.width, own, norm=config.encoder_norm)
-            networks[f"decoder_{domain}"] = translation.Decoder(config.width, own)
+            networks[f"decoder_{domain}"] = translation.Decoder(
+                config.width, own, skips=config.skips, residual=config.residual
+            )
             networks[f"discriminator_{domain}"] = patch_discriminator.MultiScaleDiscriminator(
                 config.discriminator_width,
                 config.discriminator_layers,
@@ -150,40 +158,48 @@ class Unit(AbstractTranslator):
         """Deterministic: the mean of the code, without noise (authors' code)."""
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="unit")[domain]
-        return Translation(self._decode(OTHER[domain], self._encode(domain, images)), domain_labels(batch, domain))
+        levels = self._encode(domain, images)
+        return Translation(self._decode(OTHER[domain], images, levels), domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
         weights, there, terms = self.config.weights, OTHER[domain], {}
-        mean = self._encode(domain, images)
-        code = noisy(mean)
-        fake = self._decode(there, code)
+        levels = self._encode(domain, images)
+        drawn = _with_noise(levels)
+        fake = self._decode(there, images, drawn)
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
             terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
         if weights.reconstruction:
-            terms["reconstruction"] = consistency.l1(self._decode(domain, code), images)
+            terms["reconstruction"] = consistency.l1(self._decode(domain, images, drawn), images)
         if weights.kl:
-            terms["kl"] = divergence(mean)
+            terms["kl"] = divergence(levels[-1])
         if weights.cycle or weights.kl_cycle:
             back = self._encode(there, fake)
         if weights.cycle:
-            terms["cycle"] = consistency.l1(self._decode(domain, noisy(back)), images)
+            terms["cycle"] = consistency.l1(self._decode(domain, fake, _with_noise(back)), images)
         if weights.kl_cycle:
-            terms["kl_cycle"] = divergence(back)
+            terms["kl_cycle"] = divergence(back[-1])
         return terms
 
-    def _encode(self, domain: str, images: Tensor) -> Tensor:
-        mean: Tensor = self.networks["encoder_shared"](self.networks[f"encoder_{domain}"](images))
-        return mean
+    def _encode(self, domain: str, images: Tensor) -> list[Tensor]:
+        """The encoder's levels, full size first, and last the mean of the code."""
+        *levels, deepest = content_levels(self.networks[f"encoder_{domain}"], images)
+        return [*levels, self.networks["encoder_shared"](deepest)]
 
-    def _decode(self, domain: str, code: Tensor) -> Tensor:
-        decoded: Tensor = self.networks[f"decoder_{domain}"](self.networks["decoder_shared"](code))
+    def _decode(self, domain: str, images: Tensor, levels: list[Tensor]) -> Tensor:
+        """Images, by their levels with the code at the end, as images of `domain`."""
+        deepest, decoder = self.networks["decoder_shared"](levels[-1]), self.networks[f"decoder_{domain}"]
+        decoded: Tensor = decoder(deepest, skips=levels[:-1], image=images)
         return decoded
 
     def _fake(self, domain: str, images: Tensor) -> Tensor:
-        return self._decode(OTHER[domain], noisy(self._encode(domain, images)))
+        return self._decode(OTHER[domain], images, _with_noise(self._encode(domain, images)))
+
+
+def _with_noise(levels: list[Tensor]) -> list[Tensor]:
+    return [*levels[:-1], noisy(levels[-1])]
 
 
 def noisy(mean_BCHW: Tensor) -> Tensor:
