@@ -46,8 +46,25 @@ def without_unwanted(planned: list[Planned], request: Request, console: Console)
     if _rounds_learn(planned) and not _rounds_learn(kept):
         what = f"has no labels, from which the rounds of pipeline {request.pipeline} learn"
         raise DataError(what, request.given["target"], "name labels in some of its rows, or choose another --pipeline")
+    if "val" not in request.given:
+        kept = _without_bounds(planned, kept, console)
     wanted = {source.step for one in kept for source in one.inputs.values()}
     return [one for one in kept if one.name in wanted or one.stage.name not in STAGES]
+
+
+def _without_bounds(planned: Sequence[Planned], kept: list[Planned], console: Console) -> list[Planned]:
+    """What the rounds' results need: bounds and comparators are there to be scored, and nothing is."""
+    results = [one for one in planned if one.row is not None and one.round is not None and not one.comparator]
+    if not results:
+        return kept
+    needed: set[str | None] = set()
+    more = {source.step for one in results for source in one.inputs.values()}
+    while more - needed:
+        needed |= more
+        more = {source.step for one in kept if one.name in needed for source in one.inputs.values()}
+    if idle := [one.name for one in kept if one.name not in needed and one.stage.name not in STAGES]:
+        console.say(f"no --val: left out, as nothing would score them: {', '.join(idle)}")
+    return [one for one in kept if one.name in needed]
 
 
 def _rounds_learn(planned: Sequence[Planned]) -> bool:
