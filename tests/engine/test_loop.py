@@ -158,14 +158,23 @@ def test_signal_handlers_are_given_back(tmp_path: Path) -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_an_interruption_in_the_last_step_is_a_finished_run(tmp_path: Path) -> None:
+def test_stopped_in_its_last_step_a_fit_ends_there_and_is_not_done_again(tmp_path: Path) -> None:
     def interrupt(player: str, context: Context) -> None:
         if context.images_seen == 22 and player == "judge":
             os.kill(os.getpid(), signal.SIGINT)
 
-    game = Game(at=interrupt)
-    assert "judge" in play(game, tmp_path / "out")
-    assert equal(game.weights(), trained(tmp_path / "whole"))
+    whole = Game()
+    wanted = play(whole, tmp_path / "whole")
+    with pytest.raises(loop.Interrupted, match="stopped at 24 of 24 images"):
+        play(Game(at=interrupt), tmp_path / "out")
+    turns: list[str] = []
+    resumed = Game(at=lambda player, _: turns.append(player))
+    found = play(resumed, tmp_path / "out")
+    assert not turns and equal(resumed.weights(), whole.weights())
+    assert found.keys() == wanted.keys() and found["images_per_second"] > 0
+    assert {key: found[key] for key in wanted if key != "images_per_second"} == {
+        key: value for key, value in wanted.items() if key != "images_per_second"
+    }
 
 
 @pytest.mark.parametrize("term", ["keep", "judge"])

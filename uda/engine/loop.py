@@ -116,7 +116,7 @@ def fit(
     groups = trainable.groups()
     optimizers = {name: make_optimizer(plan.optimizers[name], groups[name]) for name in groups}
     parameters = {name: [p for group in groups[name] for p in group.parameters] for name in groups}
-    seen = _load(trainable, optimizers, runtime, run)
+    seen, metrics = _load(trainable, optimizers, runtime, run)
     if seen:
         console.say(f"{plan.title}: going on at {seen} of {plan.images} images")
 
@@ -124,7 +124,6 @@ def fit(
     sums: dict[str, Tensor] = {}
     steps, started, first = 0, time.monotonic(), seen
     last_status = last_checkpoint = started
-    means: dict[str, float] = {}
 
     stream = iter(batches(seen))
     with (
@@ -168,16 +167,17 @@ def fit(
             # Always before saving: a checkpoint of diverged weights could never be gone on from.
             if now - last_status >= _STATUS_SECONDS or done or saving:
                 means = _means(sums, steps, plan.title)
-                speed = (seen - first) / max(now - started, 1e-9)
-                progress.update(min(seen, plan.images), {**means, "images/s": speed})
+                metrics = {**means, "images_per_second": (seen - first) / max(now - started, 1e-9)}
+                progress.update(min(seen, plan.images), {**means, "images/s": metrics["images_per_second"]})
                 tracker.log(seen, means)
                 sums, steps, last_status = {}, 0, now
             if saving:
-                _save(trainable, optimizers, seen, runtime, run)
+                _save(trainable, optimizers, seen, metrics, runtime, run)
                 last_checkpoint = now
-            if stopping and not done:
-                raise Interrupted(f"{plan.title} stopped at {seen} of {plan.images} images")
-    return {**means, "images_per_second": (seen - first) / max(time.monotonic() - started, 1e-9)}
+            # After the last step too: a person who stops a fit does not want what follows it either.
+            if stopping:
+                raise Interrupted(f"{plan.title} stopped at {min(seen, plan.images)} of {plan.images} images")
+    return metrics
 
 
 _STATUS_SECONDS = 5.0
@@ -220,6 +220,7 @@ def _save(
     trainable: Trainable,
     optimizers: Mapping[str, torch.optim.Optimizer],
     seen: int,
+    metrics: Mapping[str, float],
     runtime: Runtime,
     run: RunDirectory,
 ) -> None:
@@ -227,6 +228,7 @@ def _save(
         return
     state = {
         "images_seen": seen,
+        "metrics": dict(metrics),
         "networks": {name: network.state_dict() for name, network in trainable.networks.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
         "extra": trainable.extra_state(),
@@ -241,17 +243,18 @@ def _load(
     optimizers: Mapping[str, torch.optim.Optimizer],
     runtime: Runtime,
     run: RunDirectory,
-) -> int:
+) -> tuple[int, dict[str, float]]:
+    """How many images were seen, and the metrics then."""
     file = run.path(CHECKPOINT)
     if not file.is_file():
-        return 0
+        return 0, {}
     state = torch.load(file, map_location=runtime.device, weights_only=True)
     for name, network in trainable.networks.items():
         network.load_state_dict(state["networks"][name])
     for name, optimizer in optimizers.items():
         optimizer.load_state_dict(state["optimizers"][name])
     trainable.load_extra_state(state["extra"])
-    return int(state["images_seen"])
+    return int(state["images_seen"]), dict(state.get("metrics", {}))  # absent from checkpoints of older versions
 
 
 @contextmanager
