@@ -96,6 +96,17 @@ def test_a_failure_in_another_process_is_told_as_in_this_one(tmp_path: Path) -> 
     assert {name: str(error) for name, error in failed.items()} == {"target": str(alone.value)}
 
 
+def _killed(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_the_system_kills_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_step", _killed)
+    for go_on in (False, True):
+        with pytest.raises(RunError, match=r"--jobs: a process was killed, .* memory runs out; run fewer at a time"):
+            runner.run(beginning(tmp_path / "run"), QUIET, jobs=2, go_on=go_on)
+
+
 def test_a_launch_of_several_processes_takes_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="shares each step among them; leave --jobs out"):

@@ -7,13 +7,14 @@ import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uda.core.console import Console, duration
-from uda.core.errors import ConfigError, UdaError
+from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.lazy import lazy_import
 from uda.core.manifest import Manifest
 from uda.pipeline import Planned
@@ -26,6 +27,7 @@ else:
 
 FAILURES = (UdaError, RuntimeError, MemoryError)
 """What ends one step and need not end the others: torch's errors are RuntimeErrors."""
+_FEWER = "run fewer at a time; the same command goes on with what is there"
 
 
 @dataclass
@@ -108,6 +110,10 @@ def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, 
                 for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
                     one, started = running.pop(future)
                     error = future.exception()
+                    if isinstance(error, BrokenProcessPool):  # whose steps they were is not known
+                        raise RunError(
+                            "a process was killed, as the system does when memory runs out", "--jobs", _FEWER
+                        )
                     if error is None:
                         ran.done[one.name] = future.result()
                         console.say(f"--- {one.name}: done {duration(time.monotonic() - started)} after its inputs")
