@@ -126,6 +126,7 @@ def test_a_source_without_labels_cannot_be_drawn_from(trail: Trail, tmp_path: Pa
         ("oasis", ("--pairs", "CSV", "--pseudo", "CSV"), "takes --pairs or --pseudo, not both"),
         ("cyclegan", ("--set", "samples=3"), "samples: cyclegan as configured renders an image one way"),
         ("cyclegan", ("--set", "guide_statistics=8"), "guide_statistics: there is no guide to estimate them for"),
+        ("cyclegan", ("--set", "guide_prior=8"), "guide_prior: no statistics are estimated; set guide_statistics"),
         (
             "spade",
             ("--pairs", "CSV", "--set", "translator.vgg=gone.pth", "--set", "translator.weights.vgg=10"),

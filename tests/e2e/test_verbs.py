@@ -119,17 +119,24 @@ def test_a_fit_goes_on_from_another_ones_weights(trail: Trail, tmp_path: Path) -
     assert answer.code == 2 and "identity is not fitted; leave --init out" in answer.err
 
 
-def test_a_guide_takes_the_statistics_of_each_domain(trail: Trail, tmp_path: Path) -> None:
+def test_a_guide_takes_the_statistics_of_each_domain_or_a_mixture(trail: Trail, tmp_path: Path) -> None:
     given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--guide", trail.first)
-    must(
-        "translate", "--config", "translate/minicity", "--tiny", *given, "--translator", trail.translated,
-        "--set", "guide_statistics=8", "--out", tmp_path / "made",
-    )  # fmt: skip
-    rows = list(pd.read_csv(trail.translated / "samples.csv").itertuples())
-    assert any(
-        (tmp_path / "made" / str(row.image)).read_bytes() != (trail.translated / str(row.image)).read_bytes()
-        for row in rows
-    )
+    made = [trail.translated]
+    for prior in (0, 8):
+        made.append(tmp_path / str(prior))
+        must(
+            "translate", "--config", "translate/minicity", "--tiny", *given, "--translator", trail.translated,
+            "--set", "guide_statistics=8", "--set", f"guide_prior={prior}", "--set", "render_target=true",
+            "--out", made[-1],
+        )  # fmt: skip
+
+    def images(directory: Path, csv: str) -> list[bytes]:
+        return [(directory / str(row.image)).read_bytes() for row in pd.read_csv(directory / csv).itertuples()]
+
+    assert images(made[0], "samples.csv") != images(made[1], "samples.csv")
+    # The prior is about the guide on target images alone.
+    assert images(made[1], "samples.csv") == images(made[2], "samples.csv")
+    assert images(made[1], "target_samples.csv") != images(made[2], "target_samples.csv")
 
 
 def test_target_crops_are_chosen_by_what_they_show(trail: Trail, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def _check_maps(inputs: Mapping[str, Path]) -> None:
 
 def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path], *, needed: bool) -> None:
     """Whether there is a guide where one is asked."""
+    if config.guide_prior and not config.guide_statistics:
+        raise ConfigError("no statistics are estimated", "guide_prior", "set guide_statistics, or this to 0")
     if "guide" in inputs:
         return
     if needed:

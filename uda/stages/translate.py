@@ -98,6 +98,9 @@ class TranslateConfig(StageConfig):
     """Images of each domain from which the guide's BatchNorm statistics are estimated anew (AdaBN, Li et al. 2016), so
     that source images are judged by the source's statistics and target images and translations by the target's; 0
     keeps those that it came with."""
+    guide_prior: int = Field(default=0, ge=0)
+    """How many target images the source images count for in the guide's statistics of the target: see
+    `statistics_prior` of `uda segment`."""
 
     @property
     def guided(self) -> bool:
@@ -157,14 +160,19 @@ def _setting(
     network = store.load_segmenter(directory, expected_classes=list(space.names)).network
     if not config.guide_statistics:
         return replace(bare, guide=segmenter_nets.as_guide(rt.place(network)))
-    guides = []
-    for samples in (source, target):
-        data = dataset.SegmentationDataset(
+    domains = [
+        dataset.SegmentationDataset(
             samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
         )
-        own = copy.deepcopy(network)
-        inference.estimate_statistics(own, data, rt, batch=config.render_batch, images=config.guide_statistics)
-        guides.append(segmenter_nets.as_guide(own))
+        for samples in (source, target)
+    ]
+    batch, images = config.render_batch, config.guide_statistics
+    on_source, on_target = network, copy.deepcopy(network)
+    inference.estimate_statistics(on_source, domains[0], rt, batch=batch, images=images)
+    inference.estimate_mixed_statistics(
+        on_target, domains[0], domains[1], rt, batch=batch, images=images, prior=config.guide_prior
+    )
+    guides = [segmenter_nets.as_guide(one) for one in (on_source, on_target)]
     return replace(bare, guide=guides[0], target_guide=guides[1])
 
 
