@@ -180,7 +180,8 @@ def find_recipe(text: str, kind: str, *, tiny: bool) -> Recipe:
         return Recipe(name, config, settings, method)
     if method.needs in _WITHOUT_MAPS:
         raise ConfigError(f"{name} learns from no labels of the target", f"{text}@{part:g}", f"write {text}")
-    return Recipe(f"{name}_{re.sub(r'[.]', 'p', f'{100 * part:g}')}", config, settings, method, part)
+    percent = f"{100 * part:g}".replace(".", "p")
+    return Recipe(f"{name}_{percent}", config, settings, method, part)
 
 
 def _true_labels(text: str) -> tuple[str, float | None]:

@@ -75,9 +75,13 @@ def run(
         except FAILURES as error:
             if not go_on:
                 raise
-            ran.failed[one.name] = error
-            console.say(f"{one.name} failed: {error}; going on without it")
+            _leave_out(one, error, ran, console)
     return ran
+
+
+def _leave_out(one: Planned, error: Exception, ran: Ran, console: Console) -> None:
+    ran.failed[one.name] = error
+    console.say(f"{one.name} failed: {' '.join(str(error).split())}; going on without it")
 
 
 def _inputs(one: Planned, failed: Collection[str]) -> dict[str, Path] | None:
@@ -118,8 +122,7 @@ def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, 
                         ran.done[one.name] = future.result()
                         console.say(f"--- {one.name}: done {duration(time.monotonic() - started)} after its inputs")
                     elif go_on and isinstance(error, FAILURES):
-                        ran.failed[one.name] = error
-                        console.say(f"{one.name} failed: {error}; going on without it")
+                        _leave_out(one, error, ran, console)
                     else:
                         raise error
         except BaseException:
