@@ -227,6 +227,18 @@ def test_a_place_that_is_taken_is_told_with_code_2(told: Told, tmp_path: Path) -
     )
 
 
+def test_a_place_where_another_command_writes_is_told_with_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = RunDirectory(tmp_path / "out")
+    other.begin("f", {})
+    assert uda(monkeypatch, "minicity", "--tiny", "--out", tmp_path / "out") == 2
+    mend = "wait for it or stop it, or choose another --out"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: {other.partial}: another command is writing there; {mend}"
+    assert other.started_for() == "f"
+
+
 def test_missing_data_are_told_with_code_3(told: Told, tmp_path: Path) -> None:
     none = tmp_path / "none.csv"
     data = ("--source", none, "--target", none)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,35 @@ def test_steps_side_by_side_leave_what_steps_in_turn_do(tmp_path: Path, capsys: 
     for path in sorted(one.rglob("*.png")):
         assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
     assert len(list(one.rglob(MANIFEST))) == len(list(two.rglob(MANIFEST))) == len(planned)
+
+
+def test_what_the_longest_chains_wait_for_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "execute", record := Record())
+    # One thread: steps run in the order in which they are handed over.
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    planned = comparison(tmp_path / "run", "identity", "sait")
+    assert set(runner.run(planned, QUIET, jobs=2).done) == {one.name for one in planned}
+    order = list(record.seen)
+    assert order[0] == "city"  # the guide waits for it, its fit for the guide, and a segmenter for its images
+    assert order.index("guide_0") < order.index("val")
+    places = {name: place for place, name in enumerate(order)}
+    assert all(
+        places[source.step] < places[one.name] for one in planned for source in one.inputs.values() if source.step
+    )
+
+
+@pytest.mark.parametrize("chosen", ["2", None])
+def test_processes_share_the_cores_unless_somebody_chose(chosen: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if chosen is not None:
+        environment["OMP_NUM_THREADS"] = chosen
+    code = (
+        "import torch\nfrom uda import runner\nbefore = torch.get_num_threads()\nrunner._begin_process(2)\n"
+        "print(before, torch.get_num_threads())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    before, after = map(int, told.stdout.split())
+    assert after == (before if chosen else max(1, before // 2))
 
 
 def test_a_failure_in_another_process_is_told_as_in_this_one(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def run(
         planned: the steps, each after those that it takes something from.
         console: where it is said.
         force: run complete steps again.
-        jobs: steps at a time. More than one run in processes of their own, each as soon as its inputs are there.
+        jobs: steps at a time. More than one run in processes of their own, as soon as their inputs are there; those
+            that the longest chains wait for go first.
         go_on: where a step fails, run what does not need it; a step that takes any number of sets of images goes
             without those that failed. Otherwise the first failure is raised, once the others have been stopped.
 
@@ -98,13 +99,17 @@ def _step(one: Planned, inputs: Mapping[str, Path], console: Console, *, force: 
 
 
 def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, jobs: int, go_on: bool) -> Ran:
-    ran, waiting = Ran(), list(planned)
+    ran = Ran()
+    chains = _chains(planned)
+    waiting = sorted(planned, key=lambda one: -chains[one.name])
     running: dict[Future[Manifest], tuple[Planned, float]] = {}
     # Fresh processes: a forked one can use no GPU that its parent has touched.
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_process, initargs=(jobs,)) as pool:
         try:
             while waiting or running:
                 for one in _ready(waiting, ran):
+                    if len(running) == jobs:
+                        break
                     waiting.remove(one)
                     if (inputs := _inputs(one, ran.failed)) is None:
                         ran.failed[one.name] = None
@@ -134,6 +139,16 @@ def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, 
     return ran
 
 
+def _chains(planned: Sequence[Planned]) -> dict[str, int]:
+    """How many steps the longest chain has that begins with each one."""
+    chains: dict[str, int] = {one.name: 1 for one in planned}
+    for one in reversed(planned):
+        for source in one.inputs.values():
+            if source.step is not None:
+                chains[source.step] = max(chains[source.step], 1 + chains[one.name])
+    return chains
+
+
 def _ready(waiting: Sequence[Planned], ran: Ran) -> list[Planned]:
     """The steps that wait for nothing."""
     over = ran.done.keys() | ran.failed.keys()
@@ -141,6 +156,11 @@ def _ready(waiting: Sequence[Planned], ran: Ran) -> list[Planned]:
 
 
 def _begin_process(jobs: int) -> None:
-    """A process of its own: out of Ctrl-C's reach, which the first process passes on; with its share of the cores."""
+    """A process of its own: out of Ctrl-C's reach, which the first process passes on; with its share of the cores.
+
+    Who has set OMP_NUM_THREADS has chosen for each process: he may have other programs beside this one, and threads
+    that outnumber the cores slow all of them down several times.
+    """
     os.setpgrp()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // jobs))

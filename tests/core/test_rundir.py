@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.core.test_manifest import manifest
+from uda.core.errors import ConfigError
 from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, read_receipts, verify
 from uda.core.rundir import CHECKPOINT, RunDirectory
 
@@ -89,6 +90,7 @@ def test_a_failure_while_changing_places_loses_neither_old_nor_new(
         patch.setattr(Path, "rename", rename)
         with pytest.raises(OSError, match="unplugged"):
             run.complete(manifest(run.outputs_digest(), fingerprint="new"))
+    run.close()
     kept = {(folder / "result").read_bytes() for folder in tmp_path.iterdir() if (folder / MANIFEST).is_file()}
     assert kept == {b"old", b"new"}
     finish(out, "newest", result=b"newest")
@@ -111,6 +113,7 @@ def test_an_interrupted_run_goes_on_with_what_it_wrote_whole(tmp_path: Path) -> 
     first.write("images/half.png", b"halfhalf")
     first.path("images/half.png").write_bytes(b"half")
     first.path("images/unreceipted.png").write_bytes(b"u")
+    first.close()
     second = RunDirectory(tmp_path / "out")
     assert second.begin("f", {}) is True
     assert second.has("images/a, b.png")
@@ -127,6 +130,7 @@ def test_a_file_written_again_has_one_receipt_the_last(tmp_path: Path) -> None:
     run.begin("f", {})
     run.write("a", b"1")
     run.write("a", b"22")
+    run.close()
     again = RunDirectory(tmp_path / "out")
     again.begin("f", {})
     assert again.outputs_digest() == run.outputs_digest()
@@ -147,12 +151,26 @@ def test_work_that_is_not_gone_on_with_is_set_aside(tmp_path: Path, fingerprint:
     first = RunDirectory(tmp_path / "out")
     first.begin("f", {})
     first.write("a", b"old work")
+    first.close()
     second = RunDirectory(tmp_path / "out")
     assert second.begin(fingerprint, {}, fresh=fresh) is False
     assert not second.has("a")
     assert not (second.partial / "a").exists()
     assert (tmp_path / "out.partial.f/a").read_bytes() == b"old work"
     assert second.started_for() == fingerprint
+
+
+@pytest.mark.parametrize("fingerprint", ["f", "other"])
+def test_one_command_at_a_time_works_in_a_place(tmp_path: Path, fingerprint: str) -> None:
+    first, second = RunDirectory(tmp_path / "out"), RunDirectory(tmp_path / "out")
+    first.begin("f", {"seed": 1})
+    first.write("x", b"first's")
+    before = tree(tmp_path)
+    with pytest.raises(ConfigError, match=r"out\.partial: another command is writing there; wait for it or stop it"):
+        second.begin(fingerprint, {"seed": 2})
+    assert tree(tmp_path) == before  # nothing of the first one's is moved or changed
+    first.close()
+    assert second.begin(fingerprint, {"seed": 2}) is (fingerprint == "f")
 
 
 def test_work_that_was_set_aside_is_taken_back_when_its_settings_come_again(tmp_path: Path) -> None:
@@ -166,6 +184,7 @@ def test_work_that_was_set_aside_is_taken_back_when_its_settings_come_again(tmp_
         run, resumed = begin(fingerprint)
         run.path(CHECKPOINT).write_bytes(fingerprint.encode())
         run.write("x", fingerprint.encode())
+        run.close()
         assert not resumed
     out = tmp_path / "out"
     assert said == [
@@ -196,8 +215,10 @@ def test_a_partial_directory_that_does_not_say_what_it_is_for_is_of_unknown_orig
 
 
 def test_what_holds_no_work_is_not_kept(tmp_path: Path) -> None:
-    RunDirectory(tmp_path / "out").begin("f", {})
-    RunDirectory(tmp_path / "out").begin("g", {})
+    for fingerprint in "fg":
+        run = RunDirectory(tmp_path / "out")
+        run.begin(fingerprint, {})
+        run.close()
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"]
 
 
@@ -206,6 +227,7 @@ def test_nothing_that_was_set_aside_is_overwritten(tmp_path: Path) -> None:
         run = RunDirectory(tmp_path / "out")
         run.begin("f", {}, fresh=True)
         run.path(CHECKPOINT).write_text(str(number))
+        run.close()
     RunDirectory(tmp_path / "out").begin("g", {})
     kept = {path.name: (path / CHECKPOINT).read_text() for path in tmp_path.glob("out.partial.*")}
     assert kept == {"out.partial.f": "0", "out.partial.f-2": "1", "out.partial.f-3": "2"}
@@ -253,11 +275,13 @@ def test_a_torn_line_of_the_journal_is_cut_off(tmp_path: Path, tear: str) -> Non
     journal = next(first.partial.glob("*.csv"))
     kept = "" if tear == "in the header" else journal.read_text()
     journal.write_bytes((kept + TEARS[tear]).encode(errors="surrogateescape"))
+    first.close()
     second = RunDirectory(tmp_path / "out")
     assert second.begin("f", {}) is True
     assert second.has("images/a.png") == bool(kept)
     assert not second.has("images/b.png")
     second.write("images/b.png", b"bbbb")
+    second.close()
     third = RunDirectory(tmp_path / "out")
     third.begin("f", {})
     assert third.has("images/b.png")
@@ -274,6 +298,7 @@ def test_a_receipt_that_was_glued_to_a_torn_line_is_left_out(tmp_path: Path) -> 
         file.write(TEARS["in the hash"])
     first.write("glued.png", b"g")
     first.write("after.png", b"a")
+    first.close()
     second = RunDirectory(tmp_path / "out")
     second.begin("f", {})
     assert second.has("after.png")
@@ -286,6 +311,7 @@ def test_names_with_quotes_commas_and_newlines_keep_their_receipts(tmp_path: Pat
     first.begin("f", {})
     for name in names:
         first.write(name, b"x")
+    first.close()
     second = RunDirectory(tmp_path / "out")
     second.begin("f", {})
     assert all(second.has(name) for name in names)

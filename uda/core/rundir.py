@@ -2,14 +2,16 @@
 
 What was complete before stays until the new run is complete too, so a failed run loses nothing. Work of an interrupted
 run that other settings come between is set aside as `OUT.partial.FINGERPRINT`, taken back when its own settings come
-again, and removed when the stage is complete.
+again, and removed when the stage is complete. One command at a time works in it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import time
@@ -21,6 +23,7 @@ import yaml
 
 from uda.core.config import file_digest
 from uda.core.console import size
+from uda.core.errors import ConfigError
 from uda.core.manifest import (
     MANIFEST,
     RECEIPTS,
@@ -52,6 +55,7 @@ class RunDirectory:
         self.out, self._say = out, say
         self.partial = out.with_name(out.name + ".partial")
         self._receipts: dict[str, Receipt] = {}
+        self._lock: int | None = None
         self.earlier: list[dict[str, Any]] = []
         """The interrupted runs that this one goes on with, each with its `seconds`; known once it has begun."""
 
@@ -88,10 +92,16 @@ class RunDirectory:
             fresh: set aside any work.
             forced: go on with work that was itself started by force, no other; what is begun now is marked as such.
             told: what `earlier` shall say of this run if it is interrupted and gone on with.
+
+        Raises:
+            ConfigError: another command is at work in the partial directory.
         """
+        if self.partial.is_dir():
+            self._claim()  # before it is moved: it may be somebody's who is still writing
         found = None if fresh else self.interrupted(fingerprint, forced=forced)
         if found != self.partial:
             self._put_aside()
+            self.close()
             if found is not None:
                 found.rename(self.partial)
                 self._say(f"{found} is taken back as {self.partial.name}: going on with it")
@@ -105,6 +115,7 @@ class RunDirectory:
             "earlier": self.earlier,
         }
         self.partial.mkdir(parents=True, exist_ok=True)
+        self._claim()
         write_atomically(self.partial / _STARTED, json.dumps(started).encode())
         (self.partial / _SETTINGS).write_text(yaml.safe_dump(config, sort_keys=False))
         self._mend_journal()  # here, by one process, before several append to it
@@ -165,6 +176,27 @@ class RunDirectory:
             if _started_for(folder) is not None:  # else somebody else's
                 shutil.rmtree(folder, ignore_errors=True)
                 self._say(f"{folder}: removed, for {self.out.name} is complete")
+
+    def close(self) -> None:
+        """Let other commands work there."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _claim(self) -> None:
+        """Keep other commands out until `close` or the end of the process, however it ends."""
+        if self._lock is not None:
+            return
+        self._lock = os.open(self.partial, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise ConfigError(
+                "another command is writing there", self.partial, "wait for it or stop it, or choose another --out"
+            ) from None
+        except OSError:  # a file system without locks: as before there were any
+            self.close()
 
     def _set_aside(self) -> list[Path]:
         """Partial directories that other settings came between."""

@@ -202,8 +202,22 @@ def execute(
         return manifest
     if stage.check is not None:
         stage.check(config, inputs)
-    resolved = config.model_dump(mode="json")
-    run = RunDirectory(out, console.say)
+    with contextlib.closing(RunDirectory(out, console.say)) as run:
+        return _execute(stage, config, inputs, run, decision, console, force=force)
+
+
+def _execute(
+    stage: Stage,
+    config: StageConfig,
+    inputs: Mapping[str, Path],
+    run: RunDirectory,
+    decision: Decision,
+    console: Console,
+    *,
+    force: bool,
+) -> Manifest:
+    """Do a stage's work in its directory, as decided."""
+    out, resolved = run.out, config.model_dump(mode="json")
     if is_first_process():
         fresh, told = decision.action == "run", {"code": provenance.code()}
         run.begin(decision.fingerprint, resolved, fresh=fresh, forced=force, told=told)
