@@ -7,6 +7,7 @@ and shift) that comes from outside: from nowhere (plain IN), from a style code (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -133,6 +134,39 @@ class AbstractContentEncoder(nn.Module):
 def merges(width: int, skips: bool) -> nn.ModuleList:
     """1x1 convolutions by which a decoder takes an encoder's levels of half and of full size; none without skips."""
     return nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in (2 * width, width) if skips])
+
+
+class Draw(Protocol):
+    """Where noise comes from."""
+
+    def __call__(self, size: Sequence[int], *, device: torch.device) -> Tensor:
+        """Standard normal numbers of that shape."""
+
+
+def noise_strengths(width: int, noise: bool) -> nn.ParameterList:
+    """How much noise a decoder's channels get at a quarter, half and full size, from none on; empty without noise.
+
+    So flat areas can get a texture, for which a network without noise has nothing but patterns (StyleGAN, Karras et al.
+    2019).
+    """
+    widths = (4 * width, 2 * width, width) if noise else ()
+    return nn.ParameterList([nn.Parameter(torch.zeros(channels, 1, 1)) for channels in widths])
+
+
+def with_noise(features_BCHW: Tensor, strengths: nn.ParameterList, level: int, draw: Draw | None) -> Tensor:
+    """Features with noise, the same in all channels but for its strength.
+
+    Args:
+        features_BCHW: of a decoder.
+        strengths: see `noise_strengths`.
+        level: 0 at a quarter of the size, 1 at half, 2 at full size.
+        draw: where noise comes from; None goes without.
+    """
+    if draw is None or not len(strengths):
+        return features_BCHW
+    noise = draw((len(features_BCHW), 1, *features_BCHW.shape[-2:]), device=features_BCHW.device)
+    strength: Tensor = strengths[level]
+    return features_BCHW + strength.to(features_BCHW.dtype) * noise.to(features_BCHW.dtype)
 
 
 class Lens(nn.Module):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from uda.nets.blocks import (
     AbstractContentEncoder,
+    Draw,
     LayerNorm,
     Modulation,
     ResidualBlock,
@@ -23,17 +23,12 @@ from uda.nets.blocks import (
     convolution,
     doubled,
     merges,
+    noise_strengths,
+    with_noise,
 )
 
 CONTENT_STRIDE = 4
 """Image pixels for each content pixel."""
-
-
-class Draw(Protocol):
-    """Where noise comes from."""
-
-    def __call__(self, size: Sequence[int], *, device: torch.device) -> Tensor:
-        """Standard normal numbers of that shape."""
 
 
 class ContentEncoder(AbstractContentEncoder):
@@ -56,8 +51,7 @@ class Decoder(nn.Module):
     Args:
         width: channels before the last convolution; content has four times as many.
         blocks: residual blocks; each takes two modulations.
-        noise: learn how much noise each channel gets after the blocks and after each doubling, starting from none, so
-            that flat areas can get a texture (StyleGAN, Karras et al. 2019).
+        noise: learn how much noise each channel gets after the blocks and after each doubling, see `noise_strengths`.
         skips: take the encoder's features before each halving too, so that details need not pass the content.
         residual: retouch the encoder's image instead of painting a whole one.
     """
@@ -68,8 +62,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.retouch = Retouch() if residual else None
         self.merge = merges(width, skips)
-        widths = (4 * width, 2 * width, width) if noise else ()
-        self.noise = nn.ParameterList([nn.Parameter(torch.zeros(channels, 1, 1)) for channels in widths])
+        self.noise = noise_strengths(width, noise)
         self.blocks = nn.ModuleList([ResidualBlock(4 * width) for _ in range(blocks)])
         self.up = nn.ModuleList([convolution(4 * width, 2 * width, 5), convolution(2 * width, width, 5)])
         self.norms = nn.ModuleList([LayerNorm(2 * width), LayerNorm(width)])
@@ -96,26 +89,18 @@ class Decoder(nn.Module):
         features = content_BCHW
         for index, block in enumerate(self.blocks):
             features = block(features, None if modulations is None else modulations[2 * index : 2 * index + 2])
-        features = self._noisy(features, 0, draw)
+        features = with_noise(features, self.noise, 0, draw)
         for level, (layer, norm) in enumerate(zip(self.up, self.norms, strict=True), start=1):
             features = F.relu(norm(layer(doubled(features))))
             if len(self.merge):
                 features = features + self.merge[level - 1](skips[-level])
-            features = self._noisy(features, level, draw)
+            features = with_noise(features, self.noise, level, draw)
         painted = self.last(features).float()
         if self.retouch is None:
             return torch.tanh(painted)
         assert image is not None
         retouched: Tensor = self.retouch(painted, image)
         return retouched
-
-    def _noisy(self, features: Tensor, level: int, draw: Draw | None) -> Tensor:
-        """Features with noise, the same in all channels but for its strength."""
-        if draw is None or not len(self.noise):
-            return features
-        noise = draw((len(features), 1, *features.shape[-2:]), device=features.device).to(features.dtype)
-        strength: Tensor = self.noise[level]
-        return features + strength.to(features.dtype) * noise
 
 
 class SpadeMaps(nn.Module):

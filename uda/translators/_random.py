@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from uda.core.lazy import lazy_import
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from uda.nets.blocks import Draw
 else:
     torch = lazy_import("torch")
 
@@ -19,3 +22,8 @@ def draw(size: Sequence[int], generator: torch.Generator | None, device: torch.d
     if generator is None:
         return torch.randn(tuple(size), device=device)
     return torch.randn(tuple(size), generator=generator, device=generator.device).to(device)
+
+
+def drawing(generator: torch.Generator | None = None) -> Draw:
+    """`draw` from one source, for networks that take noise."""
+    return functools.partial(draw, generator=generator)

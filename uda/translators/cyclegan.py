@@ -17,8 +17,10 @@ from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
+from uda.translators._resnet import make_generator
 from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -27,13 +29,12 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import consistency, multiscale
-    from uda.nets import blocks, patch_discriminator, patchgan, resnet_translation
+    from uda.nets import blocks, patch_discriminator, patchgan
 else:
     torch = lazy_import("torch")
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
     blocks, patchgan = lazy_import("uda.nets.blocks"), lazy_import("uda.nets.patchgan")
     patch_discriminator = lazy_import("uda.nets.patch_discriminator")
-    resnet_translation = lazy_import("uda.nets.resnet_translation")
 
 
 class CycleganWeights(Config):
@@ -72,6 +73,9 @@ class CycleganConfig(TranslatorConfigBase):
     """Generators hand features from before each halving on to after each doubling (not from the paper)."""
     residual: bool = False
     """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
+    noise: bool = False
+    """Translations get noise in the generators, for textures that their input lacks; without it there is nothing but
+    patterns for them (not from the paper)."""
     discriminator: Literal["patch", "scales"] = "patch"
     """Patches of one size, with instance norm (paper), or MUNIT's several scales without a norm, which see colours."""
     discriminator_scales: int = Field(default=3, ge=1)
@@ -134,14 +138,7 @@ class Cyclegan(AbstractTranslatorWithHistory):
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
-            networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
-                config.width,
-                config.blocks,
-                config.upsampling,
-                norm=config.generator_norm,
-                skips=config.skips,
-                residual=config.residual,
-            )
+            networks[f"generator_{domain}"] = make_generator(config)
             networks[f"discriminator_{domain}"] = _discriminator(config)
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
@@ -151,6 +148,11 @@ class Cyclegan(AbstractTranslatorWithHistory):
     def requires_guide(cls, config: CycleganConfig) -> bool:
         """Both semantic losses ask the segmenter."""
         return config.weights.semantic_translation > 0 or config.weights.semantic_reconstruction > 0
+
+    @classmethod
+    def varies(cls, config: CycleganConfig) -> bool:
+        """Where it has noise."""
+        return config.noise
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `CycleganWeights`."""
@@ -165,16 +167,17 @@ class Cyclegan(AbstractTranslatorWithHistory):
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
-        """Deterministic: one image gives one translation."""
+        """One image gives one translation, but for the noise that `generator` draws."""
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="cyclegan")[domain]
-        return Translation(self.networks[f"generator_{OTHER[domain]}"](images), domain_labels(batch, domain))
+        made = self.networks[f"generator_{OTHER[domain]}"](images, _random.drawing(generator))
+        return Translation(made, domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
         weights, there, terms = self.config.weights, OTHER[domain], {}
         make, make_back = self.networks[f"generator_{there}"], self.networks[f"generator_{domain}"]
-        fake = make(images)
+        fake = make(images, _random.drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             terms["gan"] = multiscale.multiscale_generator_loss(self.config.gan_loss, self._judge(there), fake)
@@ -201,7 +204,8 @@ class Cyclegan(AbstractTranslatorWithHistory):
         for domain, there in OTHER.items():
             if f"fake_{there}" not in context.made:
                 with torch.no_grad():
-                    context.made[f"fake_{there}"] = self.networks[f"generator_{there}"](images[domain])
+                    make = self.networks[f"generator_{there}"]
+                    context.made[f"fake_{there}"] = make(images[domain], _random.drawing())
             fake = self._buffers[there].exchange(context.made[f"fake_{there}"])
             kind, judge = self.config.gan_loss, self._judge(there)
             losses.append(multiscale.multiscale_discriminator_loss(kind, judge, images[there], fake))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from uda.data.batch import Batch, Context
     from uda.losses import consistency, multiscale
     from uda.nets import init, patch_discriminator, translation
+    from uda.nets.blocks import Draw
 else:
     torch = lazy_import("torch")
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
@@ -91,6 +92,9 @@ class MunitConfig(TranslatorConfigBase):
     details through the content (not from the paper)."""
     residual: bool = False
     """Decoders retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
+    noise: bool = False
+    """Translations get noise inside the decoders, for textures that their input lacks; without it there is nothing but
+    patterns for them (not from the paper)."""
     weights: MunitWeights = MunitWeights()
     """Weights of the loss terms."""
     optimizers: Mapping[str, OptimizerConfig] = {
@@ -159,7 +163,8 @@ class Munit(AbstractTranslator):
             size = (len(images), self.config.style_length)
             styles = _random.draw(size, generator, images.device)
         levels = content_levels(self.networks[f"content_{domain}"], images)
-        return Translation(self._decode(there, images, levels, styles), domain_labels(batch, domain))
+        made = self._decode(there, images, levels, styles, _random.drawing(generator))
+        return Translation(made, domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
@@ -167,7 +172,7 @@ class Munit(AbstractTranslator):
         levels = content_levels(self.networks[f"content_{domain}"], images)
         style = self.networks[f"style_{domain}"](images)
         drawn = self._draw(images)
-        fake = self._decode(there, images, levels, drawn)
+        fake = self._decode(there, images, levels, drawn, _random.drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
@@ -188,15 +193,17 @@ class Munit(AbstractTranslator):
         """Styles of the prior by the training run's own randomness."""
         return _random.draw((len(images), self.config.style_length), None, images.device)
 
-    def _decode(self, domain: str, images: Tensor, levels: list[Tensor], styles: Tensor) -> Tensor:
+    def _decode(
+        self, domain: str, images: Tensor, levels: list[Tensor], styles: Tensor, draw: Draw | None = None
+    ) -> Tensor:
         """Images, by their levels, in a style of `domain`."""
         modulations, decoder = self.networks[f"mlp_{domain}"](styles), self.networks[f"decoder_{domain}"]
-        decoded: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], image=images)
+        decoded: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], image=images, draw=draw)
         return decoded
 
     def _fake(self, domain: str, images: Tensor) -> Tensor:
         levels = content_levels(self.networks[f"content_{domain}"], images)
-        return self._decode(OTHER[domain], images, levels, self._draw(images))
+        return self._decode(OTHER[domain], images, levels, self._draw(images), _random.drawing())
 
 
 def _networks(config: MunitConfig) -> dict[str, nn.Module]:
@@ -205,7 +212,9 @@ def _networks(config: MunitConfig) -> dict[str, nn.Module]:
     made: dict[str, nn.Module] = {
         "content": translation.ContentEncoder(config.width, blocks),
         "style": translation.StyleEncoder(config.width, length, config.style_downsamplings),
-        "decoder": translation.Decoder(config.width, blocks, skips=config.skips, residual=config.residual),
+        "decoder": translation.Decoder(
+            config.width, blocks, noise=config.noise, skips=config.skips, residual=config.residual
+        ),
         "mlp": translation.StyleModulations(length, config.mlp_hidden, 4 * config.width, norms),
         "discriminator": patch_discriminator.MultiScaleDiscriminator(
             config.discriminator_width,

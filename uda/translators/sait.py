@@ -10,7 +10,6 @@ take the fakes of the generator's turn.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
     from uda.data.batch import Batch, Context
     from uda.losses import consistency, multiscale
     from uda.nets import init, patch_discriminator, spectral, translation
-    from uda.nets.blocks import Modulation
-    from uda.nets.translation import Draw
+    from uda.nets.blocks import Draw, Modulation
 else:
     torch = lazy_import("torch")
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
@@ -240,7 +238,7 @@ class Sait(AbstractTranslator):
         own = self._modulations(domain, logits)
 
         levels = content_levels(self.networks[f"encoder_{domain}"], images)
-        fake = _decode(generate_there, images, levels, self._modulations(there, logits), _drawing())
+        fake = _decode(generate_there, images, levels, self._modulations(there, logits), _random.drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.reconstruction:
             terms["reconstruction"] = consistency.l1(_decode(generate, images, levels, own), images)
@@ -297,7 +295,7 @@ class Sait(AbstractTranslator):
         there, prefix = OTHER[domain], AVERAGED if averaged and self.config.ema is not None else ""
         levels = content_levels(self.networks[f"{prefix}encoder_{domain}"], images)
         decoder, modulations = self.networks[f"{prefix}generator_{there}"], self._modulations(there, logits, prefix)
-        return _decode(decoder, images, levels, modulations, _drawing(generator))
+        return _decode(decoder, images, levels, modulations, _random.drawing(generator))
 
 
 def _decode(
@@ -310,10 +308,6 @@ def _decode(
     """Images' levels as images; without `draw` no noise comes in, as what they should look like is known."""
     made: Tensor = decoder(levels[-1], modulations, skips=levels[:-1], image=images, draw=draw)
     return made
-
-
-def _drawing(generator: torch.Generator | None = None) -> Draw:
-    return functools.partial(_random.draw, generator=generator)
 
 
 def _networks(config: SaitConfig, setting: Setting) -> dict[str, nn.Module]:

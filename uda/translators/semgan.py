@@ -31,6 +31,7 @@ from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images
 from uda.translators._maps import domain_maps, known_pixels, one_hot
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from uda.data.batch import Batch, Context
     from uda.losses import cross_entropy, gan, semgan
     from uda.nets import blocks, patchgan, resnet_translation
+    from uda.nets.blocks import Draw
 else:
     torch = lazy_import("torch")
     cross_entropy, gan, semgan = (lazy_import(f"uda.losses.{name}") for name in ("cross_entropy", "gan", "semgan"))
@@ -110,6 +112,9 @@ class SemganConfig(TranslatorConfigBase):
     """Generators hand features from before each halving on to after each doubling (not from the paper)."""
     residual: bool = False
     """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
+    noise: bool = False
+    """Translations get noise inside the decoders, for textures that their input lacks; without it there is nothing but
+    patterns for them (not from the paper)."""
     discriminator_norm: Literal["instance", "none"] = "instance"
     """What follows the discriminators' middle convolutions (CycleGAN); without it they see how bright patches are."""
     discriminator_details: float = Field(default=0.0, ge=0)
@@ -185,7 +190,7 @@ class Semgan(AbstractTranslatorWithHistory):
         for domain in OTHER:
             networks |= {
                 f"encoder_{domain}": encoder(norm=config.generator_norm),
-                f"image_decoder_{domain}": decoder(3),
+                f"image_decoder_{domain}": decoder(3, noise=config.noise),
                 f"map_decoder_{domain}": decoder(setting.num_classes),
                 f"discriminator_{domain}": judge(config.discriminator_norm, config.discriminator_details),
             }
@@ -199,6 +204,11 @@ class Semgan(AbstractTranslatorWithHistory):
     def check_classes(cls, config: SemganConfig, setting: Setting) -> None:
         """Both of `SemganConfig.classes` must be of the label space."""
         _turned_classes(config, setting)
+
+    @classmethod
+    def varies(cls, config: SemganConfig) -> bool:
+        """Where it has noise."""
+        return config.noise
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SemganWeights`.
@@ -218,14 +228,17 @@ class Semgan(AbstractTranslatorWithHistory):
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
-        """Source images under their label maps; deterministic. In transfiguration the labels are the new ones.
+        """Source images under their label maps, with noise that `generator` draws where it has any.
+
+        In transfiguration the labels are the new ones.
 
         Raises:
             DataError: the batch has no source images, or no label maps of them.
         """
         images = domain_images(batch, "source", method="semgan")["source"]
         labels = domain_maps(batch, "source", method="semgan")["source"]
-        made, logits = self._translated("target", images, one_hot(labels, self._classes))
+        maps = one_hot(labels, self._classes)
+        made, logits = self._translated("target", images, maps, _random.drawing(generator))
         if self.config.mode == "transfiguration":
             labels = self._labels_after("source", labels, logits)
         return Translation(made, labels)
@@ -237,7 +250,7 @@ class Semgan(AbstractTranslatorWithHistory):
         weights, there, terms = self.config.term_weights, OTHER[domain], {}
         real, own = images[domain], labels[domain]
         maps = one_hot(own, self._classes)
-        fake, logits = self._translated(there, real, maps)
+        fake, logits = self._translated(there, real, maps, _random.drawing())
         shown = self._shown(logits)
         context.made[f"fake_{there}"] = self._pair(fake, shown, maps)
         if weights["gan"]:
@@ -261,7 +274,7 @@ class Semgan(AbstractTranslatorWithHistory):
             if f"fake_{there}" not in context.made:
                 maps = one_hot(labels[domain], self._classes)
                 with torch.no_grad():
-                    fake, logits = self._translated(there, images[domain], maps)
+                    fake, logits = self._translated(there, images[domain], maps, _random.drawing())
                     context.made[f"fake_{there}"] = self._pair(fake, self._shown(logits), maps)
             pair = self._buffers[there].exchange(context.made[f"fake_{there}"])
             fake, fake_maps = pair[:, :3], pair[:, 3:]
@@ -272,12 +285,14 @@ class Semgan(AbstractTranslatorWithHistory):
             losses.append(gan.discriminator_loss(kind, self._judged(there, fake, fake_maps, known), real=False))
         return torch.stack(losses).sum()
 
-    def _translated(self, there: str, images: Tensor, maps_BNHW: Tensor) -> tuple[Tensor, Tensor]:
+    def _translated(
+        self, there: str, images: Tensor, maps_BNHW: Tensor, draw: Draw | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Images in [-1, 1] of domain `there` and the raw logits of their maps, from images and maps in [0, 1]."""
         encoder = self.networks[f"encoder_{there}"]
         assert isinstance(encoder, resnet_translation.ResnetEncoder)
         *skips, features = encoder.levels(torch.cat([images, 2 * maps_BNHW - 1], dim=1))
-        painted = self.networks[f"image_decoder_{there}"](features, skips).float()
+        painted = self.networks[f"image_decoder_{there}"](features, skips, draw).float()
         made = self.networks[f"retouch_{there}"](painted, images) if self.config.residual else torch.tanh(painted)
         return made, self.networks[f"map_decoder_{there}"](features, skips).float()
 

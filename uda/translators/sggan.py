@@ -17,9 +17,11 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
 from uda.translators._maps import domain_maps, one_hot
+from uda.translators._resnet import make_generator
 from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -28,11 +30,11 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import consistency, sggan
-    from uda.nets import patchgan, resnet_translation, semantic_discriminator
+    from uda.nets import patchgan, semantic_discriminator
 else:
     torch = lazy_import("torch")
     consistency, sggan = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.sggan")
-    patchgan, resnet_translation = lazy_import("uda.nets.patchgan"), lazy_import("uda.nets.resnet_translation")
+    patchgan = lazy_import("uda.nets.patchgan")
     semantic_discriminator = lazy_import("uda.nets.semantic_discriminator")
 
 
@@ -70,6 +72,9 @@ class SgganConfig(TranslatorConfigBase):
     """Generators hand features from before each halving on to after each doubling (not from the paper)."""
     residual: bool = False
     """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
+    noise: bool = False
+    """Translations get noise in the generators, for textures that their input lacks; without it there is nothing but
+    patterns for them (not from the paper)."""
     discriminator_norm: Literal["instance", "none"] = "instance"
     """What follows the discriminators' middle convolutions (authors' code); without it they see brightness."""
     discriminator_details: float = Field(default=0.0, ge=0)
@@ -110,14 +115,7 @@ class Sggan(AbstractTranslatorWithHistory):
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
-            networks[f"generator_{domain}"] = resnet_translation.ResnetGenerator(
-                config.width,
-                config.blocks,
-                config.upsampling,
-                norm=config.generator_norm,
-                skips=config.skips,
-                residual=config.residual,
-            )
+            networks[f"generator_{domain}"] = make_generator(config)
             networks[f"discriminator_{domain}"] = semantic_discriminator.SemanticDiscriminator(
                 setting.num_classes,
                 config.discriminator_width,
@@ -128,6 +126,11 @@ class Sggan(AbstractTranslatorWithHistory):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
+
+    @classmethod
+    def varies(cls, config: SgganConfig) -> bool:
+        """Where it has noise."""
+        return config.noise
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SgganWeights`.
@@ -147,15 +150,16 @@ class Sggan(AbstractTranslatorWithHistory):
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
-        """Deterministic; no label maps are looked at."""
+        """One image gives one translation, but for the noise that `generator` draws; no label maps are looked at."""
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="sggan")[domain]
-        return Translation(self.networks[f"generator_{OTHER[domain]}"](images), domain_labels(batch, domain))
+        made = self.networks[f"generator_{OTHER[domain]}"](images, _random.drawing(generator))
+        return Translation(made, domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
         weights, there, terms = self.config.weights, OTHER[domain], {}
-        fake = self.networks[f"generator_{there}"](images)
+        fake = self.networks[f"generator_{there}"](images, _random.drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             terms["gan"] = self._least_squares(there, fake, labels, real=True)
@@ -172,7 +176,8 @@ class Sggan(AbstractTranslatorWithHistory):
         for domain, there in OTHER.items():
             if f"fake_{there}" not in context.made:
                 with torch.no_grad():
-                    context.made[f"fake_{there}"] = self.networks[f"generator_{there}"](images[domain])
+                    make = self.networks[f"generator_{there}"]
+                    context.made[f"fake_{there}"] = make(images[domain], _random.drawing())
             pair = torch.cat([context.made[f"fake_{there}"], labels[domain][:, None].float()], dim=1)
             shown = self._buffers[there].exchange(pair)
             fake, fake_labels = shown[:, :3], shown[:, 3:]

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.translators import _random
 from uda.translators._domains import (
     OTHER,
     add_terms,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from uda.data.batch import Batch, Context
     from uda.losses import consistency, multiscale
     from uda.nets import blocks, init, patch_discriminator, translation
+    from uda.nets.blocks import Draw
 else:
     torch, nn = lazy_import("torch"), lazy_import("torch.nn")
     consistency, multiscale = lazy_import("uda.losses.consistency"), lazy_import("uda.losses.multiscale")
@@ -89,6 +91,9 @@ class UnitConfig(TranslatorConfigBase):
     that are too short to pass all details through the noisy code (not from the paper)."""
     residual: bool = False
     """Decoders retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
+    noise: bool = False
+    """Translations get noise inside the decoders, for textures that their input lacks; without it there is nothing but
+    patterns for them (not from the paper)."""
     weights: UnitWeights = UnitWeights()
     """Weights of the loss terms."""
     optimizers: Mapping[str, OptimizerConfig] = {
@@ -126,7 +131,7 @@ class Unit(AbstractTranslator):
         for domain in OTHER:
             networks[f"encoder_{domain}"] = translation.ContentEncoder(config.width, own, norm=config.encoder_norm)
             networks[f"decoder_{domain}"] = translation.Decoder(
-                config.width, own, skips=config.skips, residual=config.residual
+                config.width, own, noise=config.noise, skips=config.skips, residual=config.residual
             )
             networks[f"discriminator_{domain}"] = patch_discriminator.MultiScaleDiscriminator(
                 config.discriminator_width,
@@ -140,6 +145,11 @@ class Unit(AbstractTranslator):
         for name, network in networks.items():
             init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
         self.networks: Mapping[str, nn.Module] = networks
+
+    @classmethod
+    def varies(cls, config: UnitConfig) -> bool:
+        """Where it has noise."""
+        return config.noise
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `UnitWeights`."""
@@ -155,18 +165,19 @@ class Unit(AbstractTranslator):
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
-        """Deterministic: the mean of the code, without noise (authors' code)."""
+        """The mean of the code, without noise (authors' code), and with the decoder's where it has any."""
         domain = from_domain(direction)
         images = domain_images(batch, domain, method="unit")[domain]
         levels = self._encode(domain, images)
-        return Translation(self._decode(OTHER[domain], images, levels), domain_labels(batch, domain))
+        made = self._decode(OTHER[domain], images, levels, _random.drawing(generator))
+        return Translation(made, domain_labels(batch, domain))
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
         weights, there, terms = self.config.weights, OTHER[domain], {}
         levels = self._encode(domain, images)
         drawn = _with_noise(levels)
-        fake = self._decode(there, images, drawn)
+        fake = self._decode(there, images, drawn, _random.drawing())
         context.made[f"fake_{there}"] = fake.detach()
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
@@ -188,14 +199,15 @@ class Unit(AbstractTranslator):
         *levels, deepest = content_levels(self.networks[f"encoder_{domain}"], images)
         return [*levels, self.networks["encoder_shared"](deepest)]
 
-    def _decode(self, domain: str, images: Tensor, levels: list[Tensor]) -> Tensor:
+    def _decode(self, domain: str, images: Tensor, levels: list[Tensor], draw: Draw | None = None) -> Tensor:
         """Images, by their levels with the code at the end, as images of `domain`."""
         deepest, decoder = self.networks["decoder_shared"](levels[-1]), self.networks[f"decoder_{domain}"]
-        decoded: Tensor = decoder(deepest, skips=levels[:-1], image=images)
+        decoded: Tensor = decoder(deepest, skips=levels[:-1], image=images, draw=draw)
         return decoded
 
     def _fake(self, domain: str, images: Tensor) -> Tensor:
-        return self._decode(OTHER[domain], images, _with_noise(self._encode(domain, images)))
+        levels = _with_noise(self._encode(domain, images))
+        return self._decode(OTHER[domain], images, levels, _random.drawing())
 
 
 def _with_noise(levels: list[Tensor]) -> list[Tensor]:
