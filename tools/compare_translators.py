@@ -18,7 +18,16 @@ from pathlib import Path
 import click
 
 from uda import cost, pipeline, runner
-from uda.cli_options import EXISTING, as_config_error, as_uda_error, console, jobs_option, run_guarded, some
+from uda.cli_options import (
+    EXISTING,
+    as_config_error,
+    as_uda_error,
+    console,
+    jobs_option,
+    parse_seeds,
+    run_guarded,
+    some,
+)
 from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
 from uda.core.console import Console, size
 from uda.core.errors import ConfigError, RunError
@@ -55,13 +64,6 @@ def write_table(out: Path, names: Sequence[str], seeds: Sequence[int], speaker: 
     speaker.result(text.rstrip())
 
 
-def _seeds(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise click.BadParameter("write whole numbers with commas between them, as in 0,1,2")
-    return tuple(dict.fromkeys(int(part) for part in parts))
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", type=click.Choice(tuple(DATA)), default="minicity", show_default=True, help="Compared on what.")
 @click.option("--camvid", type=EXISTING, help="Folder of CamVid, which holds train, trainannot, val and valannot.")
@@ -70,7 +72,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, text: str) -> tup
     metavar="NAME,...",
     help="Small recipes or YAML files; all small recipes if left out. NAME@0.1: on a tenth of the true labels.",
 )
-@click.option("--seeds", default="0,1,2", show_default=True, callback=_seeds, help="Seeds of fits and segmenters.")
+@click.option("--seeds", default="0,1,2", show_default=True, callback=parse_seeds, help="Seeds of fits and segmenters.")
 @click.option("--fit-images", type=click.IntRange(min=1), help="Images of every fit; the recipes' own if left out.")
 @click.option("--segment-images", type=click.IntRange(min=1), help="Images that each segmenter is trained on.")
 @jobs_option

@@ -196,13 +196,19 @@ def predict(
         console().result(str(path))
 
 
-def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> Any:
+def _requests(
+    pipeline: str, rounds: int | None, seeds: tuple[int, ...], options: Common, **paths: Path | None
+) -> list[Any]:
+    """What was asked for: one run, or one for each seed."""
+    from uda.iterate import for_each
     from uda.pipeline import Request
 
     if options.configs:
         raise ConfigError("a pipeline takes no --config", None, "name a --pipeline, or --set STEP.key=value")
+    if seeds and options.seed is not None:
+        raise ConfigError("--seed and --seeds say the same thing twice", None, "give one of them")
     data = paths.pop("data")
-    return Request(
+    request = Request(
         pipeline=pipeline,
         out=options.out.absolute(),
         rounds=rounds,
@@ -214,31 +220,34 @@ def _request(pipeline: str, rounds: int | None, options: Common, **paths: Path |
         device=options.device,
         force=options.force,
     )
+    return for_each(request, seeds) if seeds else [request]
 
 
 @cli.command()
 @jobs_option
 @loop
-def iterate(pipeline: str, rounds: int | None, jobs: int, options: Common, **paths: Path | None) -> None:
+def iterate(
+    pipeline: str, rounds: int | None, seeds: tuple[int, ...], jobs: int, options: Common, **paths: Path | None
+) -> None:
     """Run the whole loop: source only, then translate, pseudo-label, segment and evaluate, round after round.
 
     With no pipeline named it runs on mini-city, and with no --out into `runs/PIPELINE`. Run the same command again to
     go on after an interruption.
     """
-    request, speaker = _request(pipeline, rounds, options, **paths), console()
+    requests, speaker = _requests(pipeline, rounds, seeds, options, **paths), console()
     from uda.iterate import iterate as run
 
-    run(request, speaker, dry_run=options.dry_run, as_json=options.as_json, jobs=jobs)
+    run(requests, speaker, dry_run=options.dry_run, as_json=options.as_json, jobs=jobs)
 
 
 @cli.command()
 @loop
-def plan(pipeline: str, rounds: int | None, options: Common, **paths: Path | None) -> None:
+def plan(pipeline: str, rounds: int | None, seeds: tuple[int, ...], options: Common, **paths: Path | None) -> None:
     """Say what `iterate` would run, and why; run nothing."""
     from uda.iterate import decide, show_plan
 
-    request, speaker = _request(pipeline, rounds, options, **paths), console()
-    show_plan(decide(request, speaker), request, speaker, as_json=options.as_json)
+    requests, speaker = _requests(pipeline, rounds, seeds, options, **paths), console()
+    show_plan(decide(requests, speaker), requests, speaker, as_json=options.as_json)
 
 
 @cli.command()

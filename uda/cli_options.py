@@ -63,6 +63,21 @@ _COMMON = {
     "device": click.option("--device", help="auto, cpu, cuda or cuda:N."),
 }
 
+
+def parse_seeds(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Seeds out of `0,1,2`, each once; none where nothing was given.
+
+    Raises:
+        click.BadParameter: that is no list of whole numbers.
+    """
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise click.BadParameter("write whole numbers with commas between them, as in 0,1,2")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -85,6 +100,12 @@ _LOOP = {
         "--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."
     ),
     **_COMMON,
+    "seeds": click.option(
+        "--seeds",
+        metavar="N,...",
+        callback=parse_seeds,
+        help="The same with several seeds, each in OUT/seed_N, and a table over all of them.",
+    ),
     "out": click.option("--out", type=EXISTING, help="Where results go; runs/PIPELINE where left out."),
 }
 

@@ -1,9 +1,10 @@
-"""`uda iterate`: run a pipeline's stages in order and report over all rounds."""
+"""`uda iterate`: run a pipeline's stages in order, with one seed or several, and report over all rounds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from uda import pipeline, runner
@@ -13,68 +14,108 @@ from uda.core.manifest import Manifest, write_atomically
 from uda.stages import report as reporting
 from uda.stages.base import Decision, is_first_process
 
-Decisions = Sequence[tuple[pipeline.Planned, Decision]]
+Decided = tuple[pipeline.Planned, Decision]
 
 
-def iterate(request: pipeline.Request, console: Console, *, dry_run: bool, as_json: bool, jobs: int = 1) -> None:
+def for_each(request: pipeline.Request, seeds: Sequence[int]) -> list[pipeline.Request]:
+    """The same request with each seed: `OUT/seed_N` is what `--seed N --out OUT/seed_N` would leave there."""
+    return [replace(request, seed=seed, out=request.out / f"seed_{seed}") for seed in seeds]
+
+
+def iterate(
+    requests: Sequence[pipeline.Request], console: Console, *, dry_run: bool, as_json: bool, jobs: int = 1
+) -> None:
     """Plan, say what it takes, run, report.
 
     Args:
-        request: what the user asked for.
+        requests: what the user asked for; several are one pipeline with several seeds (`for_each`).
         console: where it is said.
         dry_run: print the plan and run nothing.
-        as_json: print the report, or the plan, as JSON instead of a table.
-        jobs: steps to run at a time.
+        as_json: print the report (a list of them for several seeds), or the plan, as JSON instead of a table.
+        jobs: steps to run at a time, of whichever seed.
     """
-    decisions = decide(request, console)
+    decided = decide(requests, console)
     if dry_run:
-        show_plan(decisions, request, console, as_json=as_json)
+        show_plan(decided, requests, console, as_json=as_json)
         return
-    for one, decision in decisions:
+    steps = [one for plan in decided for one in plan]
+    for one, decision in steps:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
-    say_cost(decisions, request, console, measure=True)
-    planned = [one for one, _ in decisions]
-    done = runner.run(planned, console, force=request.force, jobs=jobs).done
-    report = summarize(planned, done, request)
+    say_cost(steps, requests[0], console, measure=True)
+    done = runner.run([one for one, _ in steps], console, force=requests[0].force, jobs=jobs).done
+    reports = [
+        summarize([one for one, _ in plan], done, request) for plan, request in zip(decided, requests, strict=True)
+    ]
     if is_first_process():
+        _tell(reports, requests, console, as_json=as_json)
+
+
+def _tell(
+    reports: Sequence[dict[str, Any]], requests: Sequence[pipeline.Request], console: Console, *, as_json: bool
+) -> None:
+    """Write what came of each seed, and print it."""
+    for report, request in zip(reports, requests, strict=True):
         write_atomically(request.out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
         if report["rows"]:
             reporting.write_iou_csv(report, request.out / "iou.csv")
         page = reporting.write_report([request.out], request.out / "report.html")
-        if as_json:  # nothing else on stdout, so that programs can read it
-            console.result(json.dumps(report, indent=2))
-            console.say(f"report: {page}")
-            return
-        if report["rows"]:
-            console.result(reporting.format_table(report))
-        console.result(f"report: {page}")
+    alone = len(requests) == 1
+    if not alone:
+        folders = [request.out for request in requests]
+        page = reporting.write_report(folders, folders[0].parent / "report.html")
+    if as_json:  # nothing else on stdout, so that programs can read it
+        console.result(json.dumps(reports[0] if alone else reports, indent=2))
+        console.say(f"report: {page}")
+        return
+    if reports[0]["rows"]:
+        console.result(reporting.format_table(reports[0]) if alone else reporting.format_seeds(reports))
+    console.result(f"report: {page}")
 
 
-def decide(request: pipeline.Request, console: Console) -> Decisions:
-    """All steps, and for each whether it would run and why, once it is known that they can.
+def decide(requests: Sequence[pipeline.Request], console: Console) -> list[list[Decided]]:
+    """For each request all steps, and whether each would run and why, once it is known that they can.
+
+    Steps of several requests are named after their seed, as in `seed_1/translate@2`.
 
     Raises:
         ConfigError: settings are wrong, or contradict one another or the inputs.
         DataError: the data are not there, or lack labels that a step learns from.
     """
-    planned = pipeline.expand(request, console)
-    pipeline.check(planned)
-    return list(pipeline.plan(planned, force=request.force))
+    found = []
+    for request in requests:
+        planned = pipeline.expand(request, console)
+        pipeline.check(planned)
+        if len(requests) > 1:
+            planned = [_below(request.out.name, one) for one in planned]
+        found.append(list(pipeline.plan(planned, force=request.force)))
+    return found
 
 
-def show_plan(decisions: Decisions, request: pipeline.Request, console: Console, *, as_json: bool) -> None:
+def _below(place: str, one: pipeline.Planned) -> pipeline.Planned:
+    """A step, and the steps that it takes something from, named by the place where they are."""
+    inputs = {
+        key: source if source.step is None else replace(source, step=f"{place}/{source.step}")
+        for key, source in one.inputs.items()
+    }
+    return replace(one, name=f"{place}/{one.name}", inputs=inputs)
+
+
+def show_plan(
+    decided: Sequence[Sequence[Decided]], requests: Sequence[pipeline.Request], console: Console, *, as_json: bool
+) -> None:
     """Print a line for each step, or a list of JSON objects (step, action, reason), and say what the steps need.
 
     Raises:
         DataError: the disk is too small.
     """
+    steps = [one for plan in decided for one in plan]
     if as_json:
-        rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in decisions]
+        rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in steps]
         console.result(json.dumps(rows, indent=2))
     else:
-        for one, decision in decisions:
+        for one, decision in steps:
             console.result(f"{one.name}: {decision.action} ({decision.reason})")
-    say_cost(decisions, request, console, measure=False)
+    say_cost(steps, requests[0], console, measure=False)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -84,12 +125,12 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
     return {"source only": 0, "oracle": 3}.get(row["name"], 1), 0
 
 
-def say_cost(decisions: Decisions, request: pipeline.Request, console: Console, *, measure: bool) -> None:
+def say_cost(decisions: Sequence[Decided], request: pipeline.Request, console: Console, *, measure: bool) -> None:
     """Say how much disk and about how long the steps to run need.
 
     Args:
         decisions: of all steps.
-        request: says where results go.
+        request: says where results go, and whether steps are run by force.
         console: where it is said.
         measure: run trial steps to tell the time.
 

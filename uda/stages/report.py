@@ -12,6 +12,7 @@ from uda.core.manifest import write_atomically
 from uda.stages._report.page import render
 from uda.stages._report.reading import Run, read_runs
 from uda.stages._report.scores import read_scores
+from uda.stages._report.seeds import scores_table
 from uda.stages._report.summary import verdict, warnings
 from uda.stages._report.tables import csv_table, text_table
 
@@ -49,6 +50,15 @@ def run_report(directories: Sequence[Path], out: Path, console: Console) -> Path
             console.say(f"{run.name}: {line}")
     _write(runs, out)
     return out
+
+
+def format_seeds(reports: Sequence[Mapping[str, Any]]) -> str:
+    """The contents of several seeds' `report.json` as a Markdown table for terminals, mIoU in percent.
+
+    Raises:
+        DataError: one is no report of this program.
+    """
+    return "\n".join(scores_table([read_scores(report) for report in reports]))
 
 
 def write_iou_csv(report: Mapping[str, Any], path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Runs of one pipeline with several seeds as Markdown tables: mean and sample standard deviation, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from uda.stages._report.comparison import over_seeds
+from uda.stages._report.scores import Row, Scores
+from uda.stages._report.tables import percent
+
+
+def scores_table(runs: Sequence[Scores]) -> list[str]:
+    """One line a row: mIoU of each seed, their mean and deviation, and how much of the gap that closes, in percent."""
+    lines = [
+        f"| row | {' | '.join(f'seed {run.seed}' for run in runs)} | mIoU | gap closed |",
+        f"|---|{'---|' * (len(runs) + 2)}",
+    ]
+    for name, rows in common_rows(runs).items():
+        scores = [row.miou for row in rows]
+        bound = name in ("source only", "oracle")
+        closed = "" if bound else over_seeds([gap_share(run, row) for run, row in zip(runs, rows, strict=True)])
+        lines.append(f"| {' | '.join([name, *map(percent, scores), over_seeds(scores), closed])} |")
+    return lines
+
+
+def classes_table(runs: Sequence[Scores]) -> list[str]:
+    """One line a class: mean IoU over the seeds of each row, in percent."""
+    common = common_rows(runs)
+    lines = [f"| IoU [%] | {' | '.join(common)} |", f"|---|{'---|' * len(common)}"]
+    for one in runs[0].classes:
+        cells = [over_seeds([row.iou[one] for row in rows]).split(" ")[0] for rows in common.values()]
+        lines.append(f"| {' | '.join([one, *cells])} |")
+    return lines
+
+
+def common_rows(runs: Sequence[Scores]) -> dict[str, list[Row]]:
+    """The rows that every run has, by name."""
+    found = {row.name: [run.find(row.name) for run in runs] for row in runs[0].rows}
+    return {name: [row for row in rows if row] for name, rows in found.items() if all(rows)}
+
+
+def gap_share(run: Scores, row: Row) -> float | None:
+    """(row - source only) / (oracle - source only); None where the oracle is no better."""
+    low, high = run.source_only, run.oracle
+    if not run.has_gap or low is None or high is None or row.miou is None:
+        return None
+    return (row.miou - (low.miou or 0)) / ((high.miou or 0) - (low.miou or 0))
