@@ -143,11 +143,16 @@ class Draw(Protocol):
         """Standard normal numbers of that shape."""
 
 
+NOISE_PACE = 5.0
+"""How much faster than other weights strengths of noise move under Adam, as a `Lens` does: from nothing to a camera's
+grain they have further to go."""
+
+
 def noise_strengths(width: int, noise: bool) -> nn.ParameterList:
     """How much noise a decoder's channels get at a quarter, half and full size, from none on; empty without noise.
 
     So flat areas can get a texture, for which a network without noise has nothing but patterns (StyleGAN, Karras et al.
-    2019).
+    2019). They count `NOISE_PACE` times.
     """
     widths = (4 * width, 2 * width, width) if noise else ()
     return nn.ParameterList([nn.Parameter(torch.zeros(channels, 1, 1)) for channels in widths])
@@ -166,7 +171,7 @@ def with_noise(features_BCHW: Tensor, strengths: nn.ParameterList, level: int, d
         return features_BCHW
     noise = draw((len(features_BCHW), 1, *features_BCHW.shape[-2:]), device=features_BCHW.device)
     strength: Tensor = strengths[level]
-    return features_BCHW + strength.to(features_BCHW.dtype) * noise.to(features_BCHW.dtype)
+    return features_BCHW + (NOISE_PACE * strength).to(features_BCHW.dtype) * noise.to(features_BCHW.dtype)
 
 
 class Lens(nn.Module):
