@@ -36,6 +36,7 @@ def begun(one: Planned, *, force: bool = False) -> RunDirectory:
     decision = decide(one.stage, one.config, {key: s.path for key, s in one.inputs.items()}, one.out, force=force)
     run = RunDirectory(one.out)
     run.begin(decision.fingerprint, {}, fresh=decision.action == "run", forced=force)
+    run.close()  # as when its process ends
     return run
 
 
