@@ -167,7 +167,13 @@ def test_stopped_by_a_person_it_leaves_checkpoints_and_goes_on(tmp_path: Path) -
         str(out),
     ]
     endless = [*command, "--set", "segment.fit.images=100000"]
-    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    # Tests that run in a shell's background have SIGINT ignored, and so would their children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(endless, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         deadline = time.monotonic() + 240
         logs = [out / name / "log.jsonl" for name in ("first.partial", "second.partial")]
         while not all(log.is_file() and log.stat().st_size for log in logs):
