@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.yaml"))
 DATA = sorted((ROOT / "data_manifests").rglob("*.yaml"))
-COUNTS = {"configs": 85, "pipelines": 11, "data_manifests": 1}
+COUNTS = {"configs": 86, "pipelines": 11, "data_manifests": 1}
 """Said by hand, so that a file that the globs miss is missed here too."""
 
 STAGES = {
