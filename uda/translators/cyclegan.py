@@ -20,8 +20,8 @@ from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
-from uda.translators._resnet import make_generator
-from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
+from uda.translators.base import Direction, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -55,27 +55,11 @@ class CycleganWeights(Config):
     """Adversarial loss of the discriminators, real and fake summed, hence halved (paper)."""
 
 
-class CycleganConfig(TranslatorConfigBase):
+class CycleganConfig(ResnetGeneratorConfigBase):
     """Settings of `cyclegan`."""
 
     name: str = "cyclegan"
     """Name of the method."""
-    width: int = Field(default=64, ge=1)
-    """Channels of the generators at full resolution (paper)."""
-    blocks: int = Field(default=9, ge=0)
-    """Residual blocks of each generator (paper, for 256 pixels and more; 6 for 128)."""
-    upsampling: Literal["transposed", "nearest"] = "transposed"
-    """Transposed convolutions (paper), or nearest neighbours and a convolution (as SemGAN), against checkerboards."""
-    generator_norm: bool = True
-    """Instance norm outside the generators' residual blocks (paper). It takes brightness and contrast away; short fits
-    do better without."""
-    skips: bool = False
-    """Generators hand features from before each halving on to after each doubling (not from the paper)."""
-    residual: bool = False
-    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
-    noise: bool = False
-    """Translations get noise in the generators, for textures that their input lacks; without it there is nothing but
-    patterns for them (not from the paper)."""
     discriminator: Literal["patch", "scales"] = "patch"
     """Patches of one size, with instance norm (paper), or MUNIT's several scales without a norm, which see colours."""
     discriminator_scales: int = Field(default=3, ge=1)

@@ -21,8 +21,8 @@ from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
 from uda.translators._maps import domain_maps, one_hot
-from uda.translators._resnet import make_generator
-from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
+from uda.translators.base import Direction, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -51,30 +51,14 @@ class SgganWeights(Config):
     """Least-squares loss of the discriminators, real and fake summed, hence halved (authors' code)."""
 
 
-class SgganConfig(TranslatorConfigBase):
+class SgganConfig(ResnetGeneratorConfigBase):
     """Settings of `sggan`."""
 
     name: str = "sggan"
     """Name of the method."""
-    width: int = Field(default=64, ge=1)
-    """Channels of the generators at full resolution (authors' code)."""
-    blocks: int = Field(default=9, ge=0)
-    """Residual blocks of each generator (authors' code)."""
-    upsampling: Literal["transposed", "nearest"] = "transposed"
-    """Transposed convolutions (authors' code), or nearest neighbours and a convolution."""
     softness: float = Field(default=0.1, ge=0, le=1)
     """Weight beta of gradients away from the borders of classes; on them it is 1 (authors' code: 0, or 0.1 for the soft
     loss that the paper is about)."""
-    generator_norm: bool = True
-    """Instance norm outside the generators' residual blocks (authors' code). It takes brightness and contrast away;
-    short fits do better without."""
-    skips: bool = False
-    """Generators hand features from before each halving on to after each doubling (not from the paper)."""
-    residual: bool = False
-    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
-    noise: bool = False
-    """Translations get noise in the generators, for textures that their input lacks; without it there is nothing but
-    patterns for them (not from the paper)."""
     discriminator_norm: Literal["instance", "none"] = "instance"
     """What follows the discriminators' middle convolutions (authors' code); without it they see brightness."""
     discriminator_details: float = Field(default=0.0, ge=0)
