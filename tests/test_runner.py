@@ -53,8 +53,10 @@ class Record:
 def test_every_step_is_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "execute", record := Record())
     planned = comparison(tmp_path / "run", "identity")
-    ran = runner.run(planned, QUIET)
+    told: list[tuple[str, int]] = []
+    ran = runner.run(planned, QUIET, on_done=lambda one, so_far: told.append((one.name, len(so_far.done))))
     assert list(ran.done) == list(record.seen) == [one.name for one in planned]
+    assert told == [(one.name, place) for place, one in enumerate(planned, 1)]
     assert not ran.failed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from uda import pipeline, runner
 from uda.core.console import Console, duration, size
-from uda.core.errors import DataError
+from uda.core.errors import DataError, UdaError
 from uda.core.manifest import Manifest, write_atomically
 from uda.stages import report as reporting
 from uda.stages.base import Decision, is_first_process
@@ -42,26 +42,53 @@ def iterate(
     for one, decision in steps:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
     say_cost(steps, requests[0], console, measure=True)
-    done = runner.run([one for one, _ in steps], console, force=requests[0].force, jobs=jobs).done
-    reports = [
-        summarize([one for one, _ in plan], done, request) for plan, request in zip(decided, requests, strict=True)
-    ]
+    running = {one.name for one, decision in steps if decision.action != "skip"}
+    plans = [[one for one, _ in plan] for plan in decided]
+    runs = {one.name: (plan, request) for plan, request in zip(plans, requests, strict=True) for one in plan}
+
+    def on_done(one: pipeline.Planned, ran: runner.Ran) -> None:
+        if one.row is None or one.name not in running or not is_first_process():
+            return
+        console.say(f"{one.name}: {one.row} {100 * ran.done[one.name].metrics['miou']:.1f} mIoU")
+        _write_so_far(*runs[one.name], ran, console)
+
+    done = runner.run([one for one, _ in steps], console, force=requests[0].force, jobs=jobs, on_done=on_done).done
+    reports = [summarize(plan, done, request) for plan, request in zip(plans, requests, strict=True)]
     if is_first_process():
+        for report, request in zip(reports, requests, strict=True):
+            _write(report, request)
         _tell(reports, requests, console, as_json=as_json)
+
+
+def _write_so_far(
+    planned: Sequence[pipeline.Planned], request: pipeline.Request, ran: runner.Ran, console: Console
+) -> None:
+    """Write a seed's report while other steps go on: the page alone, and all of it once the seed's steps are done."""
+    try:
+        if all(one.name in ran.done for one in planned):
+            _write(summarize(planned, ran.done, request), request)
+        else:
+            reporting.write_report([request.out], request.out / "report.html")
+    except (UdaError, OSError) as error:  # the steps beside it may be renaming their directories; they are worth more
+        console.say(f"no report of what is there so far: {error}")
+
+
+def _write(report: dict[str, Any], request: pipeline.Request) -> None:
+    """Write what came of a seed: `report.json`, `iou.csv` and `report.html`."""
+    write_atomically(request.out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
+    if report["rows"]:
+        reporting.write_iou_csv(report, request.out / "iou.csv")
+    reporting.write_report([request.out], request.out / "report.html")
 
 
 def _tell(
     reports: Sequence[dict[str, Any]], requests: Sequence[pipeline.Request], console: Console, *, as_json: bool
 ) -> None:
-    """Write what came of each seed, and print it."""
-    for report, request in zip(reports, requests, strict=True):
-        write_atomically(request.out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
-        if report["rows"]:
-            reporting.write_iou_csv(report, request.out / "iou.csv")
-        page = reporting.write_report([request.out], request.out / "report.html")
+    """Print what came of all seeds, and write the page about them all."""
+    folders = [request.out for request in requests]
+    page = folders[0] / "report.html"
     alone = len(requests) == 1
     if not alone:
-        folders = [request.out for request in requests]
         page = reporting.write_report(folders, folders[0].parent / "report.html")
     if as_json:  # nothing else on stdout, so that programs can read it
         console.result(json.dumps(reports[0] if alone else reports, indent=2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -44,7 +44,13 @@ class Ran:
 
 
 def run(
-    planned: Sequence[Planned], console: Console, *, force: bool = False, jobs: int = 1, go_on: bool = False
+    planned: Sequence[Planned],
+    console: Console,
+    *,
+    force: bool = False,
+    jobs: int = 1,
+    go_on: bool = False,
+    on_done: Callable[[Planned, Ran], None] = lambda *_: None,
 ) -> Ran:
     """Run every step that has to.
 
@@ -56,6 +62,7 @@ def run(
             that the longest chains wait for go first.
         go_on: where a step fails, run what does not need it; a step that takes any number of sets of images goes
             without those that failed. Otherwise the first failure is raised, once the others have been stopped.
+        on_done: called with each step that came to its end, and with what came of all so far.
 
     Raises:
         ConfigError: several jobs in a launch of several processes.
@@ -64,7 +71,7 @@ def run(
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             mend = "leave --jobs out, or start the command by itself"
             raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
-        return _side_by_side(planned, console, force=force, jobs=jobs, go_on=go_on)
+        return _side_by_side(planned, console, force=force, jobs=jobs, go_on=go_on, on_done=on_done)
     ran = Ran()
     for one in planned:
         if (inputs := _inputs(one, ran.failed)) is None:
@@ -77,6 +84,8 @@ def run(
             if not go_on:
                 raise
             _leave_out(one, error, ran, console)
+        else:
+            on_done(one, ran)
     return ran
 
 
@@ -98,7 +107,15 @@ def _step(one: Planned, inputs: Mapping[str, Path], console: Console, *, force: 
     return execute(one.stage, one.config, inputs, one.out, console, force=force)
 
 
-def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, jobs: int, go_on: bool) -> Ran:
+def _side_by_side(
+    planned: Sequence[Planned],
+    console: Console,
+    *,
+    force: bool,
+    jobs: int,
+    go_on: bool,
+    on_done: Callable[[Planned, Ran], None],
+) -> Ran:
     ran = Ran()
     chains = _chains(planned)
     waiting = sorted(planned, key=lambda one: -chains[one.name])
@@ -126,6 +143,7 @@ def _side_by_side(planned: Sequence[Planned], console: Console, *, force: bool, 
                     if error is None:
                         ran.done[one.name] = future.result()
                         console.say(f"--- {one.name}: done {duration(time.monotonic() - started)} after its inputs")
+                        on_done(one, ran)
                     elif go_on and isinstance(error, FAILURES):
                         _leave_out(one, error, ran, console)
                     else:

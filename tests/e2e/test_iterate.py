@@ -175,6 +175,8 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(city: Trail, tmp_path: P
     assert running.returncode == 130, told.decode()
     assert told.decode().strip().splitlines()[-1].endswith("run the same command again to go on")
     assert checkpoint.exists()
+    assert "source only" in (broken / "report.html").read_text()  # what is scored can be read before the end
+    assert not (broken / "report.json").exists()
     again = subprocess.run(command(broken), check=True, env=environment, capture_output=True, text=True)
     assert "translate@1: resume" in again.stderr
     assert weights(broken) == weights(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -20,6 +21,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     answer = must(*LOOP, "--seeds", "0,3", "--jobs", "2", "--out", out)
     assert "seed_0/source_only: run (its input seed_0/source is made first)" in answer.err
     assert "--- seed_3/oracle_score: done" in answer.err
+    assert re.search(r"^seed_3/oracle_score: oracle \d+\.\d mIoU$", answer.err, re.MULTILINE)
     return out, answer.out
 
 
