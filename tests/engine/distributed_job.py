@@ -8,21 +8,42 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from tests.engine.players import Game, domain, plan
 from uda.core.console import Console
-from uda.core.training import RuntimeConfig
-from uda.data.batch import Context
+from uda.core.training import ParameterGroup, RuntimeConfig
+from uda.data.batch import Batch, Context
 from uda.engine import loop, stream
 from uda.engine.runtime import make_runtime
 from uda.stages.base import Job, Stage, StageConfig, execute
 
 IMAGES, BATCH, STOP = 24, 4, 8
 LAST = int(os.environ.get("WORLD_SIZE", "1")) - 1
+
+
+class Normed(Game):
+    """The game beside a BatchNorm that sees what its process is given, and moves nothing."""
+
+    def __init__(self, **keys: Any) -> None:
+        super().__init__(**keys)
+        self.norm = nn.BatchNorm2d(3, affine=False)
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {**super().networks, "norm": self.norm}
+
+    def groups(self) -> Mapping[str, Sequence[ParameterGroup]]:
+        return {name: group for name, group in super().groups().items() if name != "norm"}
+
+    def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+        self.norm(batch.source_images_BCHW)
+        return super().losses(player, batch, context)
 
 
 def fit(job: Job, game: Game) -> dict[str, Any]:
@@ -45,7 +66,7 @@ def interrupt(player: str, context: Context) -> None:
 
 def main(out: Path) -> None:
     config = StageConfig(runtime=RuntimeConfig(device="cpu", precision="float32"))
-    games = iter([Game(random=False, at=interrupt), Game(random=False)])
+    games = iter([Normed(random=False, at=interrupt), Normed(random=False)])
     stage = Stage("game", 1, StageConfig, lambda job: fit(job, next(games)))
     speaker = Console(quiet=os.environ.get("RANK", "0") != "0")
     try:

@@ -126,6 +126,19 @@ def test_a_few_images_spread_over_the_set_will_do() -> None:
     torch.testing.assert_close(network.body.norm.running_mean, images.mean((0, 2, 3)))  # type: ignore[union-attr]
 
 
+def test_all_images_count_alike_and_none_is_alone_in_a_last_batch() -> None:
+    class Last(Images):
+        """Black images, but the last one is white."""
+
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            return super().__getitem__(index) | {"image": torch.full((3, *SIZE), 255 * (index == len(self) - 1))}
+
+    network = SegmenterNetwork(Normed(), frame="unit")
+    inference.estimate_statistics(network, Last(9), cpu(), batch=8, images=9)  # type: ignore[arg-type]
+    mean = network.body.norm.running_mean  # type: ignore[union-attr]
+    torch.testing.assert_close(mean, torch.full((3,), (-1 + (3 * -1 + 1) / 4) / 2))  # batches of 5 and 4
+
+
 @pytest.mark.parametrize(("prior", "share"), [(0, 1.0), (2, 0.5), (6, 0.25)])
 def test_the_source_counts_for_as_many_target_images_as_the_prior_says(prior: int, share: float) -> None:
     found: dict[int, Any] = {}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.engine.players import Game, cpu, plan, play
-from uda.core.errors import RunError
+from uda.core.errors import ConfigError, RunError
 from uda.core.rundir import CHECKPOINT
 from uda.core.training import OptimizerConfig, ParameterGroup, ScheduleConfig
 from uda.data.batch import Batch, Context
@@ -191,6 +191,29 @@ def test_no_checkpoint_is_written_of_diverged_weights(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "out.partial" / CHECKPOINT, weights_only=True)
     assert state["images_seen"] == 8
     assert all(bool(weights.isfinite().all()) for weights in state["networks"]["maker"].values())
+
+
+@pytest.mark.parametrize("since", [8, 22])
+def test_weights_that_a_finite_loss_has_broken_are_neither_saved_nor_kept(tmp_path: Path, since: int) -> None:
+    class Steep(_Broken):
+        def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
+            terms = self._game.losses(player, batch, context)
+            if context.images_seen >= self._since and player == "maker":
+                weight = next(self._game.maker.parameters())
+                terms["keep"] = terms["keep"] + (0 * weight.sum()).sqrt()  # 0, and its gradient 0 times infinity
+            return terms
+
+    told = rf"game: diverged: weights of maker are not finite after image {since + 1}; lower the learning rate"
+    with pytest.raises(RunError, match=told):
+        play(Steep("keep", 1.0, since), tmp_path / "out", runtime=cpu(checkpoint_seconds=0 if since == 8 else 600))
+    if since == 8:
+        state = torch.load(tmp_path / "out.partial" / CHECKPOINT, weights_only=True)
+        assert state["images_seen"] == 8
+
+
+def test_without_any_weight_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="game: all weights are 0: nothing would be learnt; give a term a weight"):
+        play(Game(), tmp_path / "out", plan(weights={"fool": 0.0, "keep": 0.0, "judge": 0.0}))
 
 
 class _Broken:

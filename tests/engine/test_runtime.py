@@ -10,6 +10,7 @@ from tests.engine.players import cpu
 from uda.core import provenance
 from uda.core.errors import ConfigError
 from uda.core.training import RuntimeConfig
+from uda.engine import runtime
 from uda.engine.runtime import Runtime, make_runtime
 
 
@@ -36,6 +37,17 @@ def test_precision_is_that_of_matrix_products(precision: str, kind: torch.dtype)
 
 def test_automatic_precision_is_one_of_both() -> None:
     assert make_runtime(RuntimeConfig(device="cpu")).precision in ("float32", "bfloat16")
+
+
+def test_emulated_bfloat16_is_not_taken_for_the_hardwares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for capable in (True, False):
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, capable=capable: including_emulation or capable,
+        )
+        assert runtime._multiplies_bfloat16() is capable
 
 
 def test_what_auto_came_to_is_recorded() -> None:

@@ -53,11 +53,14 @@ def test_weighted_images_are_drawn_by_their_weight_and_those_of_weight_zero_neve
         assert abs(counts[index] / draws - share) <= 4 * np.sqrt(share * (1 - share) / draws)
 
 
-def test_weights_count_until_a_position_and_then_all_images_come_alike() -> None:
-    order = Order([1.0, 0.0, 0.0, 3.0], 0, 0, until=6)
+def test_weights_of_the_first_part_give_way_to_the_manifests() -> None:
+    order = Order([2.0] * 4, 0, 0, first=[1.0, 0.0, 0.0, 3.0], until=6)
     assert {order[position] for position in range(6)} <= {0, 3}
     assert sorted(order[position] for position in range(8, 12)) == [0, 1, 2, 3]
     assert [order[position] for position in range(6)] == [Order([1.0, 0.0, 0.0, 3.0], 0, 0)[p] for p in range(6)]
+    own = Order([1.0, 0.0, 1.0, 1.0], 0, 0, first=[1.0, 0.0, 0.0, 0.0], until=6)
+    assert {own[position] for position in range(6)} == {0}
+    assert {own[position] for position in range(6, 60)} == {0, 2, 3}  # the manifest's weights count on
 
 
 def test_two_parts_come_by_turns_each_in_its_own_order() -> None:
@@ -91,7 +94,9 @@ def test_batches_are_in_the_librarys_frame() -> None:
     assert batch.target_labels_BHW is not None
     assert batch.target_labels_BHW.shape == (2, *SIZE)
     assert batch.target_labels_BHW.dtype == torch.int64
-    first = stream.to_batch({"source_images": torch.tensor([[[[0, 255]]]], dtype=torch.uint8)}).source_images_BCHW
+    first = stream.to_batch(
+        {"source_images": torch.tensor([[[[0, 255]]]], dtype=torch.uint8)}, cpu()
+    ).source_images_BCHW
     assert torch.equal(first, torch.tensor([[[[-1.0, 1.0]]]]))  # type: ignore[arg-type]
 
 

@@ -43,3 +43,15 @@ def test_tensorboard_events_are_written_where_asked_for(run: RunDirectory) -> No
     events = EventAccumulator(str(run.partial / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(4, 0.5)]
+
+
+def test_a_curve_does_not_double_back_where_a_killed_run_goes_on(run: RunDirectory) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for seen, points in ((0, (4, 8, 12)), (8, (12, 16))):
+        with Tracker(run, cpu(tensorboard=True), seen) as tracker:
+            for images in points:
+                tracker.log(images, {"loss": seen + images})
+    events = EventAccumulator(str(run.partial / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(4, 4), (8, 8), (12, 20), (16, 24)]

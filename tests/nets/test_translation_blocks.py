@@ -157,5 +157,19 @@ def test_an_average_of_spectrally_normalised_weights_can_be_kept() -> None:
     average.load_state_dict(network.state_dict())
 
 
+def test_averaged_weights_are_divided_by_their_own_largest_singular_value() -> None:
+    torch.manual_seed(0)
+    network = spectral.spectral_normalise(torch.nn.Conv2d(8, 8, 3))
+    average = ema.averaged_copy(network).eval()
+    for _ in range(20):
+        torch.nn.init.orthogonal_(network.parametrizations.weight.original)
+        network(torch.rand(1, 8, 3, 3))
+        ema.update_average(average, network, 0.9)
+    assert _largest_singular_value(average.weight) > 1.02
+    spectral.settle(average)
+    assert _largest_singular_value(average.weight) == pytest.approx(1, abs=1e-3)
+    assert not average.training and not average.parametrizations.weight[0].training
+
+
 def test_the_decay_ramps_up() -> None:
     assert [ema.ramped(0.6, step) for step in range(4)] == pytest.approx([0, 0.5, 0.6, 0.6])

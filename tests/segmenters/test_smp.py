@@ -21,6 +21,17 @@ def test_architectures_by_name(architecture: str) -> None:
     assert segmenter.network.eval()(torch.zeros(1, 3, 64, 96)).shape == (1, 3, 64, 96)
 
 
+@pytest.mark.parametrize("architecture", ["DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet", "PSPNet", "FPN"])
+def test_it_says_how_many_images_a_step_needs(architecture: str) -> None:
+    config = SmpConfig(architecture=architecture, encoder="tu-test_resnet")
+    network, least = Smp(config, 3).network.train(), Smp.least_share(config)
+    assert network(torch.zeros(least, 3, 128, 128)).shape == (least, 3, 128, 128)
+    if least == 2:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            network(torch.zeros(1, 3, 128, 128))
+        assert Smp.least_share(config.model_copy(update={"norm": "frozen"})) == 1
+
+
 def test_options_and_depth_reach_the_architecture() -> None:
     options = {"decoder_channels": (16, 8, 4)}
     config = SmpConfig(architecture="Unet", encoder="tu-test_resnet", encoder_depth=3, options=options)

@@ -17,7 +17,19 @@ from uda.core.errors import ConfigError, DataError
 from uda.core.manifest import MANIFEST, Manifest, complete_manifest, read_manifest, verify
 from uda.core.rundir import RunDirectory
 from uda.core.training import OptimizerConfig
-from uda.stages.base import Decision, Job, Stage, StageConfig, check_divisible, decide, execute
+from uda.stages.base import Decision, Job, Stage, StageConfig, check_divisible, check_shared, decide, execute
+
+
+def test_what_the_processes_cannot_share_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_shared(3) == 3
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert check_shared(8, least=2) == 2
+    with pytest.raises(
+        ConfigError, match=r"fit.batch: 1 images cannot be shared equally by 4 processes; use a multiple"
+    ):
+        check_shared(1)
+    with pytest.raises(ConfigError, match=r"fit.batch: BatchNorm .* needs 2 images .* gets 1; use 8 or more"):
+        check_shared(4, least=2)
 
 
 class PaintConfig(StageConfig):

@@ -33,6 +33,11 @@ def test_like_names_get_the_folders_above() -> None:
     assert names("one.csv", "other/one.csv")[1] == "other/one"
 
 
+def test_no_row_is_named_like_what_stands_beside_the_translations() -> None:
+    assert names("runs/source/samples.csv") == ["runs/source"]
+    assert names("a/labels/samples.csv", "a/munit/samples.csv") == ["a/labels", "a/munit"]
+
+
 def test_a_folder_beside_a_manifest_of_its_name() -> None:
     found = names("a.csv", "a/samples.csv")
     assert len(set(found)) == 2 and found[1].endswith("a/samples.csv")

@@ -78,7 +78,8 @@ def _bar(title: str, total: int, done: int):  # type: ignore[no-untyped-def]  # 
         TimeRemainingColumn(),
         TextColumn("{task.fields[numbers]}"),
     )
-    bar = RichProgress(*columns, console=RichConsole(stderr=True), transient=True)
+    # Rich forgets steps older than this; a step of a large network on a CPU takes longer than its 30 seconds.
+    bar = RichProgress(*columns, console=RichConsole(stderr=True), transient=True, speed_estimate_period=1800)
     bar.add_task(title, total=total, completed=done, numbers="")
     bar.start()
     return bar

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from uda.core.config import Config, Precision
+from uda.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,3 +107,24 @@ class FitConfig(Config):
     """Images of one domain to see in all, over all processes."""
     batch: int = Field(default=1, ge=1)
     """Images of one domain in a step, over all processes."""
+
+
+def share_of(batch: int, processes: int, *, least: int = 1) -> int:
+    """Images of a step that each process takes.
+
+    Args:
+        batch: images in a step.
+        processes: of the launch.
+        least: images that the network needs at once.
+
+    Raises:
+        ConfigError: the processes cannot share a batch equally, or a share is too small.
+    """
+    share, rest = divmod(batch, processes)
+    if rest:
+        what = f"{batch} images cannot be shared equally by {processes} processes"
+        raise ConfigError(what, "fit.batch", f"use a multiple of {processes}")
+    if share < least:
+        what = f"BatchNorm behind a global pooling needs {least} images at once in each process, and gets {share}"
+        raise ConfigError(what, "fit.batch", f"use {least * processes} or more, or norm: frozen")
+    return share

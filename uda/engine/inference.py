@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Subset
 
 from uda.core.errors import ConfigError
 from uda.data.dataset import SegmentationDataset
+from uda.engine.loading import read_batches
 from uda.engine.runtime import Runtime
 from uda.engine.stream import to_batch
 from uda.nets.segmenter import SegmenterNetwork
@@ -42,12 +42,12 @@ def predict(
     """
     runtime.place(network).eval()
     share: Sequence[int] = range(len(data)) if everywhere else range(runtime.rank, len(data), runtime.processes)
-    loader = DataLoader(Subset(data, share), batch_size=batch, num_workers=runtime.config.workers)
-    for item in loader:
-        images = to_batch({"source_images": item["image"]}).to(runtime.device).source_images_BCHW
+    for item in read_batches(data, [list(share[at : at + batch]) for at in range(0, len(share), batch)], runtime):
+        images = to_batch({"source_images": item["image"]}, runtime).source_images_BCHW
         assert images is not None
         with torch.inference_mode(), runtime.autocast():
-            yield Predicted(item["index"].tolist(), network(images).float())
+            logits = network(images).float()
+        yield Predicted(item["index"].tolist(), logits)
 
 
 def require_statistics(network: SegmenterNetwork) -> None:
@@ -69,26 +69,30 @@ def estimate_statistics(
 ) -> None:
     """Replace BatchNorm's running statistics by those of a data set's images (AdaBN, Li et al. 2016).
 
-    The mean over batches of their own statistics, the same on every process and in every run.
+    The mean over batches of their own statistics, the same on every process and in every run. Batches differ by one
+    image at most, so that all images count alike and none is alone in a last batch.
 
     Args:
         network: changed in place, put on the device and left in eval mode.
         data: images; labels, if read, are not looked at.
         runtime: device, precision.
-        batch: images at once.
+        batch: images at once, at most.
         images: how many of the data set to use at most, spread evenly over it.
 
     Raises:
         ConfigError: see `require_statistics`.
     """
     require_statistics(network)
-    chosen = np.linspace(0, len(data) - 1, min(images, len(data))).round().astype(int).tolist()
-    loader = DataLoader(Subset(data, chosen), batch_size=batch, num_workers=runtime.config.workers)
+    chosen = np.linspace(0, len(data) - 1, min(images, len(data))).round().astype(int)
+    parts = [part.tolist() for part in np.array_split(chosen, -(-len(chosen) // batch))]
     runtime.place(network).eval()
     with torch.random.fork_rng(), runtime.autocast():  # dropout is on meanwhile, and the loader draws a seed
         torch.manual_seed(0)
         update_bn(
-            (to_batch({"source_images": item["image"]}).to(runtime.device).source_images_BCHW for item in loader),
+            (
+                to_batch({"source_images": item["image"]}, runtime).source_images_BCHW
+                for item in read_batches(data, parts, runtime)
+            ),
             network,
         )
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from uda.core.console import Console
-from uda.core.errors import RunError
+from uda.core.errors import ConfigError, RunError
 from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.core.training import OptimizerConfig, ParameterGroup, ScheduleConfig
 from uda.data.batch import Batch, Context
@@ -107,9 +107,12 @@ def fit(
         The last means of all terms, and `images_per_second`.
 
     Raises:
-        RunError: a loss is not finite.
+        ConfigError: all weights are 0.
+        RunError: a loss, or a weight of a network, is not finite.
         Interrupted: asked to stop; resumable.
     """
+    if not any(plan.weights.values()):
+        raise ConfigError("all weights are 0: nothing would be learnt", plan.title, "give a term a weight")
     # Networks, optimisers, and the checkpoint of an interrupted run.
     for network in trainable.networks.values():
         runtime.place(network).train()
@@ -128,7 +131,7 @@ def fit(
     stream = iter(batches(seen))
     with (
         console.progress(plan.title, plan.images, done=seen) as progress,
-        Tracker(run, runtime) as tracker,
+        Tracker(run, runtime, seen) as tracker,
         _asked_to_stop() as stop,
     ):
         while seen < plan.images:
@@ -171,12 +174,15 @@ def fit(
                 progress.update(min(seen, plan.images), {**means, "images/s": metrics["images_per_second"]})
                 tracker.log(seen, means)
                 sums, steps, last_status = {}, 0, now
+            if done or saving:
+                _require_finite(parameters, seen, plan.title, runtime)
             if saving:
                 _save(trainable, optimizers, seen, metrics, runtime, run)
                 last_checkpoint = now
             # After the last step too: a person who stops a fit does not want what follows it either.
             if stopping:
                 raise Interrupted(f"{plan.title} stopped at {min(seen, plan.images)} of {plan.images} images")
+    runtime.average_statistics(trainable.networks.values())
     return metrics
 
 
@@ -206,14 +212,26 @@ def _means(sums: Mapping[str, Tensor], steps: int, title: str) -> dict[str, floa
         RunError: some are not finite; the one that was so first is named, for it takes the others along.
     """
     totals = {name: entry.tolist() for name, entry in sums.items()}
-    name, (total, broken) = min(totals.items(), key=lambda item: float(item[1][1]))
-    if math.isfinite(broken):
-        raise RunError(
-            f"diverged: {name} is {total} at image {int(broken)}",
-            title,
-            "lower the learning rate or that term's weight; running again goes on from the last checkpoint",
-        )
+    broken = {name: at for name, (_, at) in totals.items() if math.isfinite(at)}
+    if broken:
+        name = min(broken, key=lambda one: float(broken[one]))
+        raise RunError(f"diverged: {name} is {totals[name][0]} at image {int(broken[name])}", title, _CALMER)
     return {name: total / max(steps, 1) for name, (total, _) in totals.items()}
+
+
+_CALMER = "lower the learning rate or that term's weight; running again goes on from the last checkpoint"
+
+
+def _require_finite(parameters: Mapping[str, Sequence[nn.Parameter]], seen: int, title: str, runtime: Runtime) -> None:
+    """See that the last step left weights that can be gone on from: its losses are those of the weights before it.
+
+    Raises:
+        RunError: some weights are not finite.
+    """
+    for player, own in parameters.items():
+        broken = bool(own) and not bool(torch.stack([parameter.isfinite().all() for parameter in own]).all())
+        if runtime.any(broken):
+            raise RunError(f"diverged: weights of {player} are not finite after image {seen - 1}", title, _CALMER)
 
 
 def _save(

@@ -5,7 +5,7 @@ A command starts alone or under `accelerate launch` / `torchrun`; this is the on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,7 @@ _PATIENCE = timedelta(hours=24)
 
 def _multiplies_bfloat16() -> bool:
     if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.backends.cpu.get_cpu_capability()
     flags = Path("/proc/cpuinfo")
     return capabilities.startswith("AVX512") and flags.is_file() and "avx512_bf16" in flags.read_text()
@@ -82,12 +82,23 @@ class Runtime:
         if self.processes == 1:
             return
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        here = torch.tensor([p.grad is not None for p in parameters], device=gradients[0].device)
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), here.float()])
         mean: Tensor = self.accelerator.reduce(flat, reduction="mean")
-        parts = torch.split(mean, [gradient.numel() for gradient in gradients])
-        for parameter, part in zip(parameters, parts, strict=True):
+        *parts, anywhere = torch.split(mean, [*(gradient.numel() for gradient in gradients), len(gradients)])
+        for parameter, part, known in zip(parameters, parts, anywhere.tolist(), strict=True):
+            # Without one on any process the optimiser leaves the parameter alone, as it does in one process.
             # In the parameter's own memory format: fused optimisers walk both in step.
-            parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter))
+            parameter.grad = torch.empty_like(parameter).copy_(part.view_as(parameter)) if known else None
+
+    def average_statistics(self, networks: Iterable[nn.Module]) -> None:
+        """Mean of BatchNorm's running statistics over all processes, each of which has seen its own images."""
+        if self.processes == 1:
+            return
+        for network in networks:
+            for name, buffer in network.named_buffers():
+                if name.rpartition(".")[2] in ("running_mean", "running_var"):
+                    buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any process (all of them then act alike)."""

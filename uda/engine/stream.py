@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from uda.core.errors import ConfigError
+from uda.core.training import share_of
 from uda.data.augment import augment_geometry
 from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.batch import Batch
 from uda.data.dataset import SegmentationDataset
+from uda.engine.loading import read_batches
 from uda.engine.runtime import Runtime
 
 Item = dict[str, Tensor]
@@ -27,24 +29,32 @@ class Order:
         weights: sampling weight of each image; equal weights give permutations.
         seed: of the order.
         domain: parts the orders of two data sets under one seed.
-        until: from this position on all images come alike; None: the weights always count.
+        first: weights that count in place of those up to position `until`.
+        until: how many positions that are.
     """
 
-    def __init__(self, weights: Sequence[float], seed: int, domain: int, *, until: int | None = None) -> None:
+    def __init__(
+        self, weights: Sequence[float], seed: int, domain: int, *, first: Sequence[float] = (), until: int = 0
+    ) -> None:
         self._seed, self._domain, self._count, self._until = seed, domain, len(weights), until
-        total = float(sum(weights))
-        self._chances = None if len(set(weights)) <= 1 else np.asarray(weights) / total
+        self._chances, self._first = _chances(weights), _chances(first)
         self._epoch, self._permutation = -1, np.arange(0)
 
     def __getitem__(self, position: int) -> int:
-        if self._chances is not None and (self._until is None or position < self._until):
+        chances = self._first if position < self._until else self._chances
+        if chances is not None:
             rng = np.random.default_rng([self._seed, self._domain, 1, position])
-            return int(rng.choice(self._count, p=self._chances))
+            return int(rng.choice(self._count, p=chances))
         epoch, place = divmod(position, self._count)
         if epoch != self._epoch:
             self._permutation = np.random.default_rng([self._seed, self._domain, 0, epoch]).permutation(self._count)
             self._epoch = epoch
         return int(self._permutation[place])
+
+
+def _chances(weights: Sequence[float]) -> npt.NDArray[np.float64] | None:
+    """What to draw by; None where all are drawn alike."""
+    return None if len(set(weights)) <= 1 else np.asarray(weights, np.float64) / float(sum(weights))
 
 
 class ByTurns:
@@ -155,34 +165,24 @@ def batches(
     Raises:
         ConfigError: the processes cannot share a batch equally.
     """
-    if batch % runtime.processes:
-        raise ConfigError(
-            f"{batch} images cannot be shared equally by {runtime.processes} processes",
-            "fit.batch",
-            f"use a multiple of {runtime.processes}",
-        )
+    share = share_of(batch, runtime.processes)
     domains = {name: domain for name, domain in (("source", source), ("target", target)) if domain is not None}
     steps = -(-total // batch)
     dataset = _Positions(domains, steps * batch)
-    share = batch // runtime.processes
 
     def start(images_seen: int) -> Iterator[Batch]:
-        loader = DataLoader(
-            dataset,
-            batch_sampler=_Share(images_seen, steps * batch, batch, runtime.rank * share, share),
-            num_workers=runtime.config.workers,
-            pin_memory=runtime.device.type == "cuda",
-        )
-        for item in loader:
-            yield to_batch({name: stacked.flatten(0, 1) for name, stacked in item.items()})
+        positions = _Share(images_seen, steps * batch, batch, runtime.rank * share, share)
+        for item in read_batches(dataset, positions, runtime):
+            yield to_batch({name: stacked.flatten(0, 1) for name, stacked in item.items()}, runtime)
 
     return start
 
 
-def to_batch(item: Item) -> Batch:
-    """Collated uint8 tensors as a batch in the library's frame: RGB in [-1, 1], labels int64."""
+def to_batch(item: Item, runtime: Runtime) -> Batch:
+    """Collated uint8 tensors as a batch on the device, in the library's frame: RGB in [-1, 1], labels int64."""
     fields = {}
-    for name, value in item.items():
+    for name, stacked in item.items():
+        value = stacked.to(runtime.device, non_blocking=True)  # bytes travel, not what is made of them
         if name.endswith("_images"):
             fields[f"{name}_BCHW"] = value.float().div_(127.5).sub_(1)
         else:

@@ -18,16 +18,17 @@ class Tracker:
 
     Args:
         run: the stage's directory.
-        runtime: only the first process writes.
+        runtime: only the first process writes, what it has seen of each batch.
+        seen: images seen before; later points of a run that was killed are taken back.
     """
 
-    def __init__(self, run: RunDirectory, runtime: Runtime) -> None:
+    def __init__(self, run: RunDirectory, runtime: Runtime, seen: int = 0) -> None:
         self._run, self._writes = run, runtime.is_main
         self._board: SummaryWriter | None = None
         if runtime.config.tensorboard and runtime.is_main:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(run.path("tensorboard/x").parent))
+            self._board = SummaryWriter(str(run.path("tensorboard/x").parent), purge_step=seen + 1 if seen else None)
 
     def log(self, images_seen: int, terms: Mapping[str, float]) -> None:
         """One point of every curve."""

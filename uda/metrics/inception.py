@@ -115,7 +115,9 @@ class InceptionDistances:
     def __init__(
         self, num_features: int, *, kept: int, subsets: int, subset_size: int, seed: int, device: torch.device
     ) -> None:
-        self._fid = FrechetInceptionDistance(_Features(num_features), reset_real_features=False).to(device)
+        # One process measures; torchmetrics would wait for the others of a launch.
+        fid = FrechetInceptionDistance(_Features(num_features), reset_real_features=False, sync_on_compute=False)
+        self._fid = fid.to(device)
         self.num_features, self._device = num_features, device
         self._kept, self._subsets, self._subset_size, self._seed = kept, subsets, subset_size, seed
         self._real, self._made = Reservoir(kept, seed), Reservoir(kept, seed)

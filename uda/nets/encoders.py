@@ -57,6 +57,7 @@ def told_as_config_error(where: str) -> Iterator[None]:
     """Turn what the libraries raise while they build a network into one line."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, NotImplementedError, AssertionError) as error:
         text = " ".join(str(error.args[0] if error.args else error).split())
+        text = text or f"cannot be built like that ({type(error).__name__})"  # timm's encoders that cannot be dilated
         raise ConfigError(text, where, "choose settings that the library can build") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,30 @@ def spectral_normalise(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             spectral_norm(module)
     return network
+
+
+@torch.no_grad()
+def settle(network: nn.Module, iterations: int = 50) -> None:
+    """Iterate until the singular values are those of the weights as they are, whatever moved these meanwhile.
+
+    Averaged weights need it: the vectors that were copied with them are those of other weights, by which they would be
+    divided by a value some percent too small. OASIS's code does so in passing: its average is in training mode for the
+    batches that its BatchNorm statistics are estimated from, 50 by default.
+
+    Args:
+        network: changed in place; comes back in the mode it was in.
+        iterations: of power iteration.
+    """
+    for module in network.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            weight: Any = module.parametrizations.weight  # type: ignore[union-attr]  # set by torch
+            normalisation, original = weight[0], weight.original
+            mode = normalisation.training
+            normalisation.train()
+            with torch.autocast(original.device.type, enabled=False):
+                for _ in range(iterations):
+                    getattr(module, "weight")  # noqa: B009  # reading it iterates once
+            normalisation.train(mode)
 
 
 @contextmanager

@@ -10,16 +10,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def encoder_and_heads(network: nn.Module, head_lr_multiplier: float) -> list[ParameterGroup]:
-    """Two groups: the encoder at the base learning rate, everything else at a multiple; frozen parameters in neither.
+def encoder_and_heads(
+    network: nn.Module, head_lr_multiplier: float, *, encoder_lr_multiplier: float = 1.0
+) -> list[ParameterGroup]:
+    """Two groups, each at a multiple of the base learning rate: the encoder and all else; frozen parameters in neither.
 
     Args:
         network: its encoder's parameters have a part `encoder` in their names.
         head_lr_multiplier: of the second group.
+        encoder_lr_multiplier: of the first.
     """
     trained = [
         (name.split("."), parameter) for name, parameter in network.named_parameters() if parameter.requires_grad
     ]
     encoder = [parameter for parts, parameter in trained if "encoder" in parts]
     heads = [parameter for parts, parameter in trained if "encoder" not in parts]
-    return [ParameterGroup(encoder), ParameterGroup(heads, lr_multiplier=head_lr_multiplier)]
+    return [
+        ParameterGroup(encoder, lr_multiplier=encoder_lr_multiplier),
+        ParameterGroup(heads, lr_multiplier=head_lr_multiplier),
+    ]

@@ -64,6 +64,11 @@ class AbstractSegmenter(ABC):
         """Names of the levels that the network gives as configured, told without building it."""
         return ("main",)
 
+    @classmethod
+    def least_share(cls, config: Any) -> int:
+        """Images that a process needs in a step: 2 where BatchNorm learns from one value of each, globally pooled."""
+        return 1
+
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:
         """All parameters that are trained, each exactly once."""

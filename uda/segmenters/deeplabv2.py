@@ -2,7 +2,8 @@
 
 `aspp_branches: 2` repeats a bug of AdaptSegNet's code (and of DACS, ProDA and others), which sums only the first two
 branches of the pyramid: published weights and numbers of those are right only with it.
-Difference to that code: from random weights the encoder is drawn as torchvision draws it, not by N(0, 0.01).
+Differences to that code: from random weights the encoder is drawn as torchvision draws it, not by N(0, 0.01); the
+encoder's parameters are in their group once, not three times over (`encoder_lr_multiplier`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class DeepLabV2Config(SegmenterConfigBase):
     multi_level: bool = False
     """A second head `aux` on the features before the last stage (AdaptSegNet's multi-level variant)."""
     head_lr_multiplier: float = Field(default=10.0, gt=0)
-    """Learning rate of the heads over that of the encoder (AdaptSegNet: 10)."""
+    """Learning rate of the heads over the optimiser's (AdaptSegNet: 10)."""
+    encoder_lr_multiplier: float = Field(default=1.0, gt=0)
+    """The same of the encoder: 1 is what the field's papers say. AdaptSegNet's and BDL's code lists nearly all of the
+    encoder's parameters three times in one group, so that SGD steps them as often an iteration: 3 comes near that."""
     frame: FrameName = "caffe_bgr"
     """As in the base; the field's frame."""
     norm: NormPolicy = "frozen_affine"
@@ -73,5 +77,8 @@ class DeepLabV2(AbstractSegmenter):
         return ("main", "aux") if config.multi_level else ("main",)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """The encoder at the base rate, the heads at `head_lr_multiplier` times it."""
-        return encoder_and_heads(self.network, self.config.head_lr_multiplier)
+        """The encoder at `encoder_lr_multiplier` times the base rate, the heads at `head_lr_multiplier` times it."""
+        config = self.config
+        return encoder_and_heads(
+            self.network, config.head_lr_multiplier, encoder_lr_multiplier=config.encoder_lr_multiplier
+        )

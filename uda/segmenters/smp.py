@@ -32,6 +32,10 @@ _OWN = {
 }
 
 
+_POOLED = ("deeplabv3", "deeplabv3plus", "pan", "upernet")
+"""Architectures with BatchNorm behind a global pooling."""
+
+
 class SmpConfig(SegmenterConfigBase):
     """Settings of `smp`."""
 
@@ -83,6 +87,11 @@ class Smp(AbstractSegmenter):
         )
         if config.pretrained is not None:
             self.loaded = pretrained.load_weights(self.network, config.pretrained, encoder_only=True)
+
+    @classmethod
+    def least_share(cls, config: SmpConfig) -> int:
+        """2 for pyramids with a globally pooled branch."""
+        return 2 if config.norm != "frozen" and config.architecture.lower() in _POOLED else 1
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The encoder at the base rate, decoder and head at `head_lr_multiplier` times it."""

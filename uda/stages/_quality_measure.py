@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from uda.core.console import Console
 from uda.data.dataset import SegmentationDataset
@@ -18,6 +17,7 @@ from uda.data.label_space import LabelSpace
 from uda.data.read import LabelReader, resize_label
 from uda.data.samples import Sample
 from uda.engine import inference
+from uda.engine.loading import read_batches
 from uda.engine.runtime import Runtime
 from uda.metrics import diversity, inception
 from uda.metrics.confusion import ConfusionMatrix
@@ -72,6 +72,10 @@ def load_tools(config: QualityConfig, space: LabelSpace, runtime: Runtime, segme
     )
 
 
+_ENOUGH_IN_A_SPLIT = 1000
+"""Fewer images than ImageNet has classes cannot show them all."""
+
+
 class _Sums:
     """What one pass over a set leaves, whatever its size."""
 
@@ -112,7 +116,7 @@ class Gauge:
         for images in self._images("real", samples):
             see(images)
             self._add(images, self._real, real=True)
-        results = {"inception_score": self._inception(self._real.score.compute, len(samples))}
+        results = {"inception_score": self._inception_score(self._real, len(samples))}
         results["sharpness"] = Result(self._real.sharpness.mean(), len(samples))
         return Row("real", "real", len(samples), results)
 
@@ -135,9 +139,9 @@ class Gauge:
     def _images(self, name: str, samples: Sequence[Sample]) -> Iterator[Tensor]:
         """Batches of images on the device, uint8 (B, 3, H, W); no file is kept, no label opened."""
         config = self._config
-        loader = DataLoader(self._data(samples), batch_size=config.batch, num_workers=config.runtime.workers)
+        parts = [list(range(len(samples)))[at : at + config.batch] for at in range(0, len(samples), config.batch)]
         with self._console.progress(f"quality: {name}", len(samples)) as progress:
-            for item in loader:
+            for item in read_batches(self._data(samples), parts, self._runtime):
                 yield item["image"].to(self._runtime.device)
                 progress.update(progress.done + len(item["image"]))
 
@@ -176,9 +180,18 @@ class Gauge:
             note = f"fewer images than the {distances.num_features} features: biased, compares at equal counts only"
         return {
             "fid": self._inception(lambda: distances.fid() if distances else math.nan, count, note),
-            "kid": self._inception(lambda: distances.kid() if distances else math.nan, count),
-            "inception_score": self._inception(sums.score.compute, count),
+            "kid": self._inception(
+                lambda: distances.kid() if distances else math.nan, min(count, self._config.kid_images)
+            ),
+            "inception_score": self._inception_score(sums, count),
         }
+
+    def _inception_score(self, sums: _Sums, count: int) -> Result:
+        """It cannot exceed the images of a split (1 where each is a split of its own), and grows with them."""
+        each, note = count // self._config.inception_splits, ""
+        if each < _ENOUGH_IN_A_SPLIT:
+            note = f"{each} images in a split (the paper has 5000): compares at equal counts only"
+        return self._inception(sums.score.compute, count, note)
 
     def _inception(self, compute: Callable[[], float], count: int, note: str = "") -> Result:
         """A measure on the Inception network, or why there is none."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from uda.data.batch import Batch
 from uda.data.dataset import SegmentationDataset
 from uda.data.label_space import LabelSpace
 from uda.data.read import encode_png
 from uda.data.samples import Sample
+from uda.engine.loading import read_batches
 from uda.engine.loop import step_seed
 from uda.engine.runtime import Runtime
 from uda.engine.stream import to_batch
@@ -89,10 +89,9 @@ class Renderer:
             return [*(f"{folder}/{name}.png" for name in names[index]), *label]
 
         todo = [block for block in share if not all(run.has(file) for index in block for file in files(index))]
-        loader = DataLoader(data, batch_sampler=todo, num_workers=self._config.runtime.workers)
         done = (len(share) - len(todo)) * size
         with self._job.console.progress(f"translate: rendering {folder}", len(data), done=done) as progress:
-            for block, item in zip(todo, loader, strict=True):
+            for block, item in zip(todo, read_batches(data, todo, self._runtime), strict=True):
                 for number in range(copies):
                     made = self._translate(item, other, block[0], direction, number)
                     for index, image in zip(block, to_pixels(made.images_BCHW), strict=True):
@@ -126,7 +125,7 @@ class Renderer:
         rows = min(self._config.grid_rows, len(source))
         chosen = np.linspace(0, len(source) - 1, rows).round().astype(int).tolist()
         data, other = self._data(source, labels=True), self._data(target, labels=False)
-        item = next(iter(DataLoader(Subset(data, chosen), batch_size=rows)))
+        item = next(read_batches(data, [chosen], self._runtime))
         batch = self._batch(item, other, 0, "source_to_target")
         columns = [item["image"].permute(0, 2, 3, 1).numpy(), self._colors(item["label"].numpy())]
         with torch.inference_mode(), self._runtime.autocast():
@@ -163,7 +162,7 @@ class Renderer:
             fields = {"source_images": item["image"], "source_labels": item["label"], "target_images": drawn}
         else:
             fields = {"source_images": drawn, "target_images": item["image"]}
-        return to_batch(fields).to(self._runtime.device)
+        return to_batch(fields, self._runtime)
 
     def _data(self, samples: Sequence[Sample], *, labels: bool) -> SegmentationDataset:
         config = self._config

@@ -12,7 +12,7 @@ from uda.core.errors import ConfigError, DataError
 from uda.data.augment_config import rows_seen
 from uda.data.label_space import LabelSpace, load_space
 from uda.stages._labels import require_labels, require_some_labels
-from uda.stages.base import check_divisible
+from uda.stages.base import check_divisible, check_shared
 from uda.translators.base import Direction, Setting
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
             _check_fitted(config, inputs[name])
     if "translator" in inputs:
         return
+    share = check_shared(config.fit.batch) if method.needs != "nothing" else 0
+    if method.needs == "few_pairs" and share % 2:
+        mend = f"use {2 * config.fit.batch}, or another multiple"
+        raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
     _check_crops(config, inputs, method.needs)
     for key, file in method.files(config.translator).items():
         if not file.is_file():

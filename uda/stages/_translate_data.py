@@ -99,11 +99,12 @@ def paired_domain(
         [*pairs.samples, *unpaired.values()], space, size=config.size, interpolation=config.interpolation
     )
     weights = [sample.weight for sample in pairs.samples]
-    until: int | None = None
+    rare: list[float] = []
+    until = 0
     if config.rare_classes:
-        weights = [a * float(b) for a, b in zip(weights, rare_class_probabilities(pairs.counts), strict=True)]
+        rare = [a * float(b) for a, b in zip(weights, rare_class_probabilities(pairs.counts), strict=True)]
         until = round(config.rare_classes * config.fit.images / (2 if unpaired else 1))
-    often = stream.Order(weights, config.seed, 1, until=until)
+    often = stream.Order(weights, config.seed, 1, first=rare, until=until)
     rest = stream.Order([sample.weight for sample in unpaired.values()], config.seed, 2)
     order = stream.ByTurns(often, rest, len(pairs.samples)) if unpaired else often
     return stream.Domain(data, order, config.augment, config.seed, 1)

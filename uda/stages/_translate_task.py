@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ from uda.core.errors import DataError
 from uda.core.training import OptimizerConfig, ParameterGroup
 from uda.data.batch import Batch, Context
 from uda.data.label_space import LabelSpace
+from uda.nets import spectral
 from uda.segmenters._store import DESCRIPTION, save_segmenter
-from uda.translators.base import AbstractTranslator, Setting
+from uda.translators.base import AVERAGED, AbstractTranslator, Setting
 
 if TYPE_CHECKING:
     from uda.segmenters.base import AbstractSegmenter
@@ -58,6 +59,13 @@ class TranslateTask:
     def after_step(self, context: Context) -> None:
         """The translator's own bookkeeping."""
         self.translator.after_step(context)
+
+    def finalize(self, batches: Iterable[Batch]) -> None:
+        """Give averaged weights what was estimated of others: singular values, then what the translator knows of."""
+        for name, network in self.networks.items():
+            if name.startswith(AVERAGED):
+                spectral.settle(network)
+        self.translator.finalize(batches)
 
     def extra_state(self) -> dict[str, Any]:
         """The translator's state outside its networks."""

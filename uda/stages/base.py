@@ -20,7 +20,7 @@ from uda.core.inputs import column_values, input_digest
 from uda.core.manifest import Manifest, complete_manifest, read_manifest
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
-from uda.core.training import RuntimeConfig
+from uda.core.training import RuntimeConfig, share_of
 
 Action = Literal["run", "resume", "skip"]
 
@@ -142,9 +142,10 @@ def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, d
     for name, path in sorted(inputs.items()):
         for reference in sorted(column_values(path, "dataset")) if path.suffix == ".csv" and path.is_file() else ():
             own = path.parent / reference
+            of_its_own = reference.endswith((".yaml", ".yml")) and own.is_file()  # an unquoted comma shifts paths here
             with contextlib.suppress(ConfigError):  # the stage tells what a manifest names wrongly, with its row
                 found[f"{name}'s dataset {reference}"] = (
-                    own if own.is_file() else find_yaml("configs/datasets", reference, "dataset")
+                    own if of_its_own else find_yaml("configs/datasets", reference, "dataset")
                 )
     return {name: {"path": str(path), "digest": digest(read_yaml(path))} for name, path in found.items()}
 
@@ -259,6 +260,15 @@ def check_divisible(key: str, size: tuple[int, int], multiple: int, who: str) ->
     if any(side % multiple for side in size):
         fitting = [max(multiple, round(side / multiple) * multiple) for side in size]
         raise ConfigError(f"{list(size)} is not divisible by {multiple}, as {who} needs", key, f"use {fitting}")
+
+
+def check_shared(batch: int, *, least: int = 1) -> int:
+    """Each process's share of a batch, by the processes of this launch; see `uda.core.training.share_of`.
+
+    Raises:
+        ConfigError: they cannot share it equally, or a share is smaller than `least`.
+    """
+    return share_of(batch, int(os.environ.get("WORLD_SIZE", "1")), least=least)
 
 
 def is_first_process() -> bool:

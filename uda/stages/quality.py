@@ -66,11 +66,15 @@ class QualityConfig(StageConfig):
     """Inputs shown in `grid.png`."""
 
 
+_RESERVED = ("source", "real", "input", "labels", "nearest real")
+"""Rows and columns of the grid that are no translation."""
+
+
 def name_rows(manifests: Sequence[Path]) -> dict[str, Path | None]:
     """Inputs of the stage for several `--images`: `images.NAME` -> manifest.
 
-    A `samples.csv` is named after its directory, another manifest after itself; where names are alike, the folders
-    above come before them.
+    A `samples.csv` is named after its directory, another manifest after itself; where names are alike, or are those of
+    what stands beside the translations, the folders above come before them.
 
     Raises:
         ConfigError: a manifest is given twice.
@@ -81,7 +85,7 @@ def name_rows(manifests: Sequence[Path]) -> dict[str, Path | None]:
     tails = [path.parent.parts if path.name == _MADE else (*path.parent.parts, path.stem) for path in whole]
     for length in range(1, max(map(len, tails), default=0) + 1):
         names = ["/".join(tail[-length:]) for tail in tails]
-        if len(set(names)) == len(names):
+        if len({*names, *_RESERVED}) == len(names) + len(_RESERVED):
             return dict(zip((f"images.{name}" for name in names), whole, strict=True))
     return {f"images.{path}": path for path in whole}  # a.csv beside a folder a with its samples.csv
 

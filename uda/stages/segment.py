@@ -19,7 +19,7 @@ from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.stages._labels import check_labels, require_labels, require_some_labels
-from uda.stages.base import Job, Stage, StageConfig, check_divisible, is_first_process
+from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared, is_first_process
 
 if TYPE_CHECKING:
     from uda.data import dataset
@@ -217,6 +217,7 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
             raise ConfigError(
                 f"the segmenter has no head '{level}' (it has {', '.join(heads)})", "adversary.levels", mend
             )
+    check_shared(config.fit.batch, least=method.least_share(config.segmenter))
     check_divisible("size", config.size, multiple, f"segmenter {config.segmenter.name}")
     if config.target_size is not None:
         check_divisible("target_size", config.target_size, multiple, f"segmenter {config.segmenter.name}")

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
-from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig, Probability
@@ -230,9 +229,6 @@ def _fit(
         target = replace(target, draws=config.target_candidates)
     else:
         few = task.translator.needs == "few_pairs"
-        if few and config.fit.batch % (2 * rt.processes):
-            mend = f"use a multiple of {2 * rt.processes}"
-            raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
         target = fit_data.paired_domain(config, space, pairs, target_samples if few else None)
         unpaired = len(target.data) - len(pairs.samples)
         job.console.say(f"translate: {len(pairs.samples)} pairs" + (f" and {unpaired} images without" if few else ""))
@@ -244,7 +240,8 @@ def _fit(
         assert guide is not None
         batches = matching.most_alike(batches, guide, rt)
     metrics: dict[str, Any] = loop.fit(task, plan, batches, rt, job.run, job.console)
-    task.translator.finalize(batches(0))
+    task.finalize(batches(0))
+    rt.average_statistics(task.networks.values())  # each process has estimated them from its own share
     return metrics if pairs is None else metrics | {"pairs": len(pairs.samples), "unpaired": unpaired}
 
 

@@ -293,9 +293,11 @@ class Sait(AbstractTranslator):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         there, prefix = OTHER[domain], AVERAGED if averaged and self.config.ema is not None else ""
-        levels = content_levels(self.networks[f"{prefix}encoder_{domain}"], images)
-        decoder, modulations = self.networks[f"{prefix}generator_{there}"], self._modulations(there, logits, prefix)
-        return _decode(decoder, images, levels, modulations, _random.drawing(generator))
+        encoder, decoder = self.networks[f"{prefix}encoder_{domain}"], self.networks[f"{prefix}generator_{there}"]
+        spade = [self.networks[name] for name in (f"{prefix}spade_{there}",) if name in self.networks]
+        with spectral.weights_once([encoder, decoder, *spade]):
+            levels, modulations = content_levels(encoder, images), self._modulations(there, logits, prefix)
+            return _decode(decoder, images, levels, modulations, _random.drawing(generator))
 
 
 def _decode(

@@ -35,7 +35,8 @@ from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images
 from uda.translators._maps import domain_maps, known_pixels, one_hot
-from uda.translators.base import Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators._resnet import ResnetGeneratorConfigBase
+from uda.translators.base import Direction, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ class SemganWeights(Config):
     """Adversarial loss of the discriminators, real and fake summed, hence halved (CycleGAN)."""
 
 
-class SemganConfig(TranslatorConfigBase):
+class SemganConfig(ResnetGeneratorConfigBase):
     """Settings of `semgan`."""
 
     name: str = "semgan"
@@ -99,22 +100,8 @@ class SemganConfig(TranslatorConfigBase):
     """How fakes' maps are made like real ones (not from the paper). None: one-hot of their most likely class, with the
     softmax's gradient straight through. A number s: softmax maps, and for the discriminators real maps with
     1 - s + s/N on the pixel's class and s/N on the other N - 1; 0 is what the text says."""
-    width: int = Field(default=64, ge=1)
-    """Channels of the networks at full resolution (CycleGAN)."""
-    blocks: int = Field(default=9, ge=0)
-    """Residual blocks of each encoder (paper: CycleGAN's generator of nine)."""
-    upsampling: Literal["nearest", "transposed"] = "nearest"
+    upsampling: Literal["transposed", "nearest"] = "nearest"
     """Nearest neighbours and a convolution (paper), or CycleGAN's transposed convolutions."""
-    generator_norm: bool = True
-    """Instance norm outside the generators' residual blocks (CycleGAN). It takes brightness and contrast away; short
-    fits do better without."""
-    skips: bool = False
-    """Generators hand features from before each halving on to after each doubling (not from the paper)."""
-    residual: bool = False
-    """Generators retouch their image instead of painting a whole one, so that edges stay (not from the paper)."""
-    noise: bool = False
-    """Translations get noise inside the decoders, for textures that their input lacks; without it there is nothing but
-    patterns for them (not from the paper)."""
     discriminator_norm: Literal["instance", "none"] = "instance"
     """What follows the discriminators' middle convolutions (CycleGAN); without it they see how bright patches are."""
     discriminator_details: float = Field(default=0.0, ge=0)

@@ -24,8 +24,8 @@ from pydantic import Field, model_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _averages, _layouts, _segmented
-from uda.translators.base import Setting, TranslatorConfigBase
+from uda.translators import _averages, _layouts, _segmented, _vgg
+from uda.translators.base import Setting
 
 if TYPE_CHECKING:
     import torch
@@ -33,21 +33,14 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import gan, n_plus_one, perceptual, segmentation_cycle
-    from uda.nets import (
-        oasis_discriminator,
-        segmenter,
-        spectral,
-        vgg19,
-        wavelet_discriminator,
-        wavelet_spade,
-    )
+    from uda.nets import oasis_discriminator, segmenter, spectral, wavelet_discriminator, wavelet_spade
 else:
     torch = lazy_import("torch")
     gan, n_plus_one, perceptual, segmentation_cycle = (
         lazy_import(f"uda.losses.{name}") for name in ("gan", "n_plus_one", "perceptual", "segmentation_cycle")
     )
     oasis_discriminator = lazy_import("uda.nets.oasis_discriminator")
-    segmenter, spectral, vgg19 = (lazy_import(f"uda.nets.{name}") for name in ("segmenter", "spectral", "vgg19"))
+    spectral = lazy_import("uda.nets.spectral")
     wavelet_discriminator, wavelet_spade = (
         lazy_import(f"uda.nets.{name}") for name in ("wavelet_discriminator", "wavelet_spade")
     )
@@ -79,7 +72,7 @@ class SemiPairedWeights(Config):
     """Its R1, gamma (StyleGAN2: 10)."""
 
 
-class SemiPairedConfig(TranslatorConfigBase):
+class SemiPairedConfig(_vgg.VggConfigBase):
     """Settings of `semi_paired`; what the paper leaves to its references is taken from them."""
 
     name: str = "semi_paired"
@@ -109,10 +102,6 @@ class SemiPairedConfig(TranslatorConfigBase):
     cycle_trains_discriminator: bool = False
     """The paper's ablation B: the cycle moves the U-Net's weights too, as a term `cycle_discriminator` of its own turn
     (Cityscapes, FID/mIoU: 47/56.8, with the U-Net frozen 45.6/64.8)."""
-    vgg: Path | None = None
-    """Torchvision's weights of VGG-19, for `weights.vgg`."""
-    vgg_frame: Literal["unit", "imagenet"] = "unit"
-    """Frame of the images that VGG sees: [-1, 1] as it is (SPADE's code), or ImageNet's, for which it was trained."""
     ema: float | None = Field(default=0.9999, ge=0, lt=1)
     """Decay, by iteration, of averaged weights that then render (USIS's code; for Cityscapes: 0.999); None renders with
     the weights as they are."""
@@ -130,14 +119,6 @@ class SemiPairedConfig(TranslatorConfigBase):
     """A constant rate (USIS's code)."""
 
     @model_validator(mode="after")
-    def _vgg_is_given(self) -> Self:
-        if self.weights.vgg and self.vgg is None:
-            raise ValueError("weights.vgg needs VGG-19's weights: set vgg to their file, or weights.vgg to 0")
-        if self.vgg is not None and not self.weights.vgg:
-            raise ValueError("vgg is read for weights.vgg alone: give that a weight, or leave vgg out")
-        return self
-
-    @model_validator(mode="after")
     def _there_is_a_cycle(self) -> Self:
         if self.cycle_trains_discriminator and not self.weights.cycle:
             raise ValueError(
@@ -148,8 +129,8 @@ class SemiPairedConfig(TranslatorConfigBase):
     @property
     def term_weights(self) -> dict[str, float]:
         """Weights of the terms that there are: `vgg` where it has a weight, `cycle_discriminator` in the ablation."""
-        weights = {name: weight for name, weight in dict(self.weights).items() if weight or name != "vgg"}
-        return weights | ({"cycle_discriminator": self.weights.cycle} if self.cycle_trains_discriminator else {})
+        ablation = {"cycle_discriminator": self.weights.cycle} if self.cycle_trains_discriminator else {}
+        return super().term_weights | ablation
 
     @classmethod
     def tiny(cls) -> Self:
@@ -177,7 +158,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
     def __init__(self, config: SemiPairedConfig, setting: Setting) -> None:
         self.config = config
         self._classes = setting.num_classes
-        self._vgg: nn.Module | None = None
+        self._vgg = _vgg.VggTerm(config)
         condition = config.noise_channels + setting.num_classes + 1
         networks: dict[str, nn.Module] = {
             "generator": wavelet_spade.make_wavelet_generator(
@@ -207,7 +188,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
     @classmethod
     def files(cls, config: SemiPairedConfig) -> dict[str, Path]:
         """VGG-19's weights, where their term has a weight."""
-        return {"translator.vgg": config.vgg} if config.weights.vgg and config.vgg is not None else {}
+        return config.files()
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SemiPairedWeights`."""
@@ -265,9 +246,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
                 real = network.layers(images)
             terms["feature_matching"] = perceptual.feature_matching([made], [real])
         if weights.vgg:
-            with torch.no_grad():
-                wanted = self._vgg_features(images)
-            terms["vgg"] = perceptual.perceptual(self._vgg_features(fake), wanted)
+            terms["vgg"] = self._vgg(fake, images)
         return terms
 
     def _unpaired_terms(self, maps: Tensor, context: Context) -> dict[str, Tensor]:
@@ -283,11 +262,3 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
         if weights.gan:
             terms["gan"] = gan.generator_loss("bce", self.networks["unconditional"](fake))
         return terms
-
-    def _vgg_features(self, images: Tensor) -> list[Tensor]:
-        """VGG's features; it is read when first needed, as one who renders only may not have the file."""
-        if self._vgg is None:
-            assert self.config.vgg is not None  # the settings see to it
-            self._vgg = vgg19.load_vgg19(self.config.vgg).to(images.device)
-        features: list[Tensor] = self._vgg(segmenter.to_frame(images, self.config.vgg_frame))
-        return features

@@ -19,9 +19,9 @@ from pydantic import Field, model_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators import _averages, _layouts, _random
+from uda.translators import _averages, _layouts, _random, _vgg
 from uda.translators._domains import in_turn
-from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
     from uda.data.batch import Batch, Context
     from uda.losses import gan, perceptual
-    from uda.nets import segmenter, spade_discriminator, spade_resnet, spectral, vgg19
+    from uda.nets import spade_discriminator, spade_resnet, spectral
 else:
     torch = lazy_import("torch")
     gan, perceptual = lazy_import("uda.losses.gan"), lazy_import("uda.losses.perceptual")
-    segmenter, spectral, vgg19 = (lazy_import(f"uda.nets.{name}") for name in ("segmenter", "spectral", "vgg19"))
-    spade_discriminator = lazy_import("uda.nets.spade_discriminator")
+    spade_discriminator, spectral = lazy_import("uda.nets.spade_discriminator"), lazy_import("uda.nets.spectral")
     spade_resnet = lazy_import("uda.nets.spade_resnet")
 
 
@@ -53,7 +52,7 @@ class SpadeWeights(Config):
     """Hinge loss of the discriminators, averaged over scales (authors' code)."""
 
 
-class SpadeConfig(TranslatorConfigBase):
+class SpadeConfig(_vgg.VggConfigBase):
     """Settings of `spade`; defaults are those of the authors' code for Cityscapes at 256x512."""
 
     name: str = "spade"
@@ -87,10 +86,6 @@ class SpadeConfig(TranslatorConfigBase):
     """Convolutions of each discriminator before its last one (authors' code)."""
     discriminator_scales: int = Field(default=2, ge=1)
     """Scales looked at (paper)."""
-    vgg: Path | None = None
-    """Torchvision's weights of VGG-19, for `weights.vgg`."""
-    vgg_frame: Literal["unit", "imagenet"] = "unit"
-    """Frame of the images that VGG sees: [-1, 1] as it is (authors' code), or ImageNet's, for which it was trained."""
     ema: float | None = Field(default=None, ge=0, lt=1)
     """Decay, by iteration, of averaged weights that then render (SPADE+ of the OASIS paper: 0.9999); None renders with
     the weights as they are (paper)."""
@@ -107,11 +102,7 @@ class SpadeConfig(TranslatorConfigBase):
     """Constant for 100 epochs, then linearly to 0 over 100 more (paper, for Cityscapes)."""
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        if self.weights.vgg and self.vgg is None:
-            raise ValueError("weights.vgg needs VGG-19's weights: set vgg to their file, or weights.vgg to 0")
-        if self.vgg is not None and not self.weights.vgg:
-            raise ValueError("vgg is read for weights.vgg alone: give that a weight (paper: 10), or leave vgg out")
+    def _style_is_known(self) -> Self:
         if self.style == "reference" and not self.image_encoder:
             raise ValueError("style reference needs an image encoder: set image_encoder true, or style prior")
         return self
@@ -119,9 +110,7 @@ class SpadeConfig(TranslatorConfigBase):
     @property
     def term_weights(self) -> dict[str, float]:
         """Weights of the terms that there are: `vgg` where it has a weight, `kl` with an image encoder."""
-        absent = {"vgg"} if not self.weights.vgg else set()
-        absent |= {"kl"} if not self.image_encoder else set()
-        return {name: weight for name, weight in dict(self.weights).items() if name not in absent}
+        return {name: w for name, w in super().term_weights.items() if name != "kl" or self.image_encoder}
 
     @classmethod
     def tiny(cls) -> Self:
@@ -150,7 +139,7 @@ class Spade(AbstractTranslator):
     def __init__(self, config: SpadeConfig, setting: Setting) -> None:
         self.config = config
         self._classes, self._steps = setting.num_classes, 0
-        self._vgg: nn.Module | None = None
+        self._vgg = _vgg.VggTerm(config)
         layout = setting.num_classes + 1 + config.edges
         networks: dict[str, nn.Module] = {
             "generator": spade_resnet.make_spade_generator(
@@ -186,7 +175,7 @@ class Spade(AbstractTranslator):
     @classmethod
     def files(cls, config: SpadeConfig) -> dict[str, Path]:
         """VGG-19's weights, where their term has a weight."""
-        return {"translator.vgg": config.vgg} if config.weights.vgg and config.vgg is not None else {}
+        return config.files()
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SpadeWeights`."""
@@ -234,7 +223,7 @@ class Spade(AbstractTranslator):
         labels = _layouts.source_labels(batch, method="spade")
         inputs = [self._layout(labels)]
         network = self._rendering("generator")
-        with spectral.weights_once([network]):
+        with spectral.weights_once(self._rendering(name) for name in ("generator", "encoder") if name in self.networks):
             if self.config.image_encoder:
                 inputs.append(self._style_to_render(batch, len(labels), generator, labels.device))
             return Translation(network(*inputs), labels)
@@ -288,18 +277,8 @@ class Spade(AbstractTranslator):
                 real = self._judged(layout, images)
             terms["feature_matching"] = perceptual.feature_matching(made, real)
         if weights.vgg:
-            with torch.no_grad():
-                wanted = self._vgg_features(images)
-            terms["vgg"] = perceptual.perceptual(self._vgg_features(fake), wanted)
+            terms["vgg"] = self._vgg(fake, images)
         return terms
-
-    def _vgg_features(self, images: Tensor) -> list[Tensor]:
-        """VGG's features; it is read when first needed, as one who renders only may not have the file."""
-        if self._vgg is None:
-            assert self.config.vgg is not None  # the settings see to it
-            self._vgg = vgg19.load_vgg19(self.config.vgg).to(images.device)
-        features: list[Tensor] = self._vgg(segmenter.to_frame(images, self.config.vgg_frame))
-        return features
 
     def _style_to_render(self, batch: Batch, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
         if self.config.style == "prior":
