@@ -88,7 +88,7 @@ def test_steps_side_by_side_leave_what_steps_in_turn_do(tmp_path: Path, capsys: 
     assert len(list(one.rglob(MANIFEST))) == len(list(two.rglob(MANIFEST))) == len(planned)
 
 
-def test_what_the_longest_chains_wait_for_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_and_then_what_the_longest_chains_wait_for_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "execute", record := Record())
     # One thread: steps run in the order in which they are handed over.
     monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
@@ -97,6 +97,9 @@ def test_what_the_longest_chains_wait_for_goes_first(tmp_path: Path, monkeypatch
     order = list(record.seen)
     assert order[0] == "city"  # the guide waits for it, its fit for the guide, and a segmenter for its images
     assert order.index("guide_0") < order.index("val")
+    # Nothing waits for a score; all the same no more than the other step in hand comes before it.
+    for name in ("identity", "sait"):
+        assert order.index(f"evaluate_{name}_0") - order.index(f"segment_{name}_0") <= 2
     places = {name: place for place, name in enumerate(order)}
     assert all(
         places[source.step] < places[one.name] for one in planned for source in one.inputs.values() if source.step

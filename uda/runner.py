@@ -58,8 +58,8 @@ def run(
         planned: the steps, each after those that it takes something from.
         console: where it is said.
         force: run complete steps again.
-        jobs: steps at a time. More than one run in processes of their own, as soon as their inputs are there; those
-            that the longest chains wait for go first.
+        jobs: steps at a time. More than one run in processes of their own, as soon as their inputs are there;
+            scores go first, then what the longest chains wait for.
         go_on: where a step fails, run what does not need it; a step that takes any number of sets of images goes
             without those that failed. Otherwise the first failure is raised, once the others have been stopped.
         on_done: called with each step that came to its end, and with what came of all so far.
@@ -118,7 +118,7 @@ def _side_by_side(
 ) -> Ran:
     ran = Ran()
     chains = _chains(planned)
-    waiting = sorted(planned, key=lambda one: -chains[one.name])
+    waiting = sorted(planned, key=lambda one: (one.row is None, -chains[one.name]))  # a score takes seconds
     running: dict[Future[Manifest], tuple[Planned, float]] = {}
     # Fresh processes: a forked one can use no GPU that its parent has touched.
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_process, initargs=(jobs,)) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from uda.core.errors import DataError
@@ -22,6 +23,15 @@ else:
 
 OTHER = {"source": "target", "target": "source"}
 """The other domain of each."""
+
+
+def made_once(context: Context, key: str, make: Callable[[], Tensor]) -> Tensor:
+    """What an earlier turn of this iteration left in `context.made`, or else what is made now, without gradients."""
+    if key not in context.made:
+        with torch.no_grad():
+            context.made[key] = make()
+    made: Tensor = context.made[key]
+    return made
 
 
 def from_domain(direction: Direction) -> str:
@@ -79,10 +89,8 @@ def discriminator_turn(
     """
     losses = []
     for domain, there in OTHER.items():
-        if f"fake_{there}" not in context.made:
-            with torch.no_grad():
-                context.made[f"fake_{there}"] = make_fake(domain)
-        discriminator, fake = networks[f"discriminator_{there}"], context.made[f"fake_{there}"]
+        fake = made_once(context, f"fake_{there}", partial(make_fake, domain))
+        discriminator = networks[f"discriminator_{there}"]
         losses.append(multiscale.multiscale_discriminator_loss("lsgan", discriminator, images[there], fake))
     return torch.stack(losses).sum()
 

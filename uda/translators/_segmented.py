@@ -8,14 +8,14 @@ unlabelled images are made anew.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from uda.core.lazy import lazy_import
 from uda.translators import _averages, _layouts, _random
 from uda.translators._domains import domain_images
-from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Translation
+from uda.translators.base import AVERAGED, Direction, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ else:
     segmenter, spade_resnet = lazy_import("uda.nets.segmenter"), lazy_import("uda.nets.spade_resnet")
 
 
-class AbstractNoisyLayoutTranslator(AbstractTranslator):
+class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
     """What makes images of label maps and one noise vector each, by a generator with an averaged copy.
 
     Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator` and a U-Net that
@@ -48,7 +48,6 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
     _segments: ClassVar[str] = "discriminator"
     """The network that segments: OASIS's discriminator, or one that is built like it."""
     _classes: int
-    _steps: int = 0
 
     def _oasis_networks(self) -> dict[str, nn.Module]:
         """OASIS's generator, with its averaged copy, and discriminator, as the settings say."""
@@ -68,12 +67,6 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
     def varies(cls, config: Any) -> bool:
         """Noise is drawn for every image."""
         return True
-
-    def after_step(self, context: Context) -> None:
-        """Update the averaged weights, and count the step."""
-        if self.config.ema is not None:
-            _averages.update_averages(self.networks, self.config.ema, self._steps)
-        self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
         """Give the averaged weights batch norm's statistics of their own, from the source's maps, which are rendered.
@@ -113,14 +106,6 @@ class AbstractNoisyLayoutTranslator(AbstractTranslator):
         with torch.no_grad():
             labels = oasis_discriminator.DiscriminatorAsSegmenter(network)(images_BCHW)["main"].argmax(1)
             return self._rendered(labels, generator)
-
-    def extra_state(self) -> dict[str, Any]:
-        """How many steps there were."""
-        return {"steps": self._steps}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the counter."""
-        self._steps = int(state["steps"])
 
     @property
     def _renderer(self) -> nn.Module:
@@ -264,15 +249,6 @@ def unconditional_turn(
     if weights[names[1]] and step % every == 0:
         terms[names[1]] = every * logistic.r1_penalty(discriminator, images)
     return terms
-
-
-def fake_of_turn(context: Context, key: str, make: Callable[[], Tensor]) -> Tensor:
-    """The images that the generator's turn left in `context.made`, or new ones where it made none."""
-    if key not in context.made:
-        with torch.no_grad():
-            context.made[key] = make()
-    fake: Tensor = context.made[key]
-    return fake
 
 
 def estimate_statistics(

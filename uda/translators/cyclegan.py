@@ -9,6 +9,7 @@ where guides of both domains are given, each judges the images that look like it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
@@ -19,7 +20,7 @@ from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
-from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
+from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
 from uda.translators.base import Direction, Setting, Translation
 
@@ -186,11 +187,9 @@ class Cyclegan(AbstractTranslatorWithHistory):
         """Loss of both discriminators on real images and on fakes, new or out of the buffer."""
         losses = []
         for domain, there in OTHER.items():
-            if f"fake_{there}" not in context.made:
-                with torch.no_grad():
-                    make = self.networks[f"generator_{there}"]
-                    context.made[f"fake_{there}"] = make(images[domain], _random.drawing())
-            fake = self._buffers[there].exchange(context.made[f"fake_{there}"])
+            make = partial(self.networks[f"generator_{there}"], images[domain], _random.drawing())
+            made = made_once(context, f"fake_{there}", make)
+            fake = self._buffers[there].exchange(made)
             kind, judge = self.config.gan_loss, self._judge(there)
             losses.append(multiscale.multiscale_discriminator_loss(kind, judge, images[there], fake))
         return torch.stack(losses).sum()

@@ -20,6 +20,7 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _layouts, _random, _segmented
+from uda.translators._domains import made_once
 from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
         return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
 
     def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
-        fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(labels))
+        fake = made_once(context, "fake", lambda: self._make(labels))
         weights = dict(self.config.weights)
         return _segmented.segmenting_turn(
             self.networks["discriminator"], (images, labels), fake, self._classes, weights

@@ -16,7 +16,7 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
-from uda.translators._domains import domain_images, domain_labels
+from uda.translators._domains import domain_images, domain_labels, made_once
 from uda.translators._maps import domain_maps, one_hot
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
@@ -150,10 +150,8 @@ class Pix2pix(AbstractTranslator):
 
     def _discriminator(self, images: Tensor, maps: Tensor, context: Context) -> Tensor:
         """Loss on real pairs and on fakes, in batches of their own: batch norm must not mix them."""
-        if "fake_target" not in context.made:
-            with torch.no_grad():
-                context.made["fake_target"] = self.networks["generator"](maps)
-        kind, fake = self.config.gan_loss, context.made["fake_target"]
+        fake = made_once(context, "fake_target", lambda: self.networks["generator"](maps))
+        kind = self.config.gan_loss
         real_loss = gan.discriminator_loss(kind, self._judged(images, maps), real=True)
         return real_loss + gan.discriminator_loss(kind, self._judged(fake, maps), real=False)
 

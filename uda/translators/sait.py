@@ -11,7 +11,8 @@ take the fakes of the generator's turn.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -28,8 +29,9 @@ from uda.translators._domains import (
     domain_images,
     domain_labels,
     from_domain,
+    made_once,
 )
-from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AVERAGED, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +138,7 @@ class SaitConfig(TranslatorConfigBase):
         )
 
 
-class Sait(AbstractTranslator):
+class Sait(_averages.AbstractAveragedTranslator):
     """An encoder, generator, SPADE and discriminator of its own for each domain; either encoder fits either generator.
 
     Raises:
@@ -157,7 +159,7 @@ class Sait(AbstractTranslator):
                 "translator sait",
                 "give --guide, or set translator.guidance false and translator.weights.symmetric_ce 0",
             )
-        self._setting, self._steps = setting, 0
+        self._setting = setting
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
             networks |= {f"{part}_{domain}": network for part, network in _networks(config, setting).items()}
@@ -187,12 +189,6 @@ class Sait(AbstractTranslator):
                 add_terms(terms, self._one_way(domain, images[domain], context))
             return terms
 
-    def after_step(self, context: Context) -> None:
-        """Update the averaged weights."""
-        if self.config.ema is not None:
-            _averages.update_averages(self.networks, self.config.ema, self._steps)
-            self._steps += 1
-
     def translate(
         self, batch: Batch, *, generator: torch.Generator, direction: Direction = "source_to_target"
     ) -> Translation:
@@ -210,14 +206,6 @@ class Sait(AbstractTranslator):
             if logits is None:
                 return None
             return Translation(self._render("source", images, logits.roll(-1, dims=0)), batch.source_labels_BHW)
-
-    def extra_state(self) -> dict[str, Any]:
-        """How many steps the averaged weights have seen."""
-        return {"steps": self._steps}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the counter."""
-        self._steps = int(state["steps"])
 
     def _of(self, player: str) -> list[nn.Module]:
         prefixes = ("discriminator",) if player == "discriminator" else self._averaged
@@ -266,12 +254,7 @@ class Sait(AbstractTranslator):
         guide = self._setting.guide_of(domain)
         if not self.requires_guide(self.config) or guide is None:
             return None
-        key = f"logits_{domain}"
-        if key not in context.made:
-            with torch.no_grad():
-                context.made[key] = guide(images)
-        logits: Tensor = context.made[key]
-        return logits
+        return made_once(context, f"logits_{domain}", partial(guide, images))
 
     def _guidance(self, domain: str, images: Tensor) -> Tensor | None:
         guide = self._setting.guide_of(domain)

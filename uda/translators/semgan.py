@@ -33,7 +33,7 @@ from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
-from uda.translators._domains import OTHER, add_terms, domain_images
+from uda.translators._domains import OTHER, add_terms, domain_images, made_once
 from uda.translators._maps import domain_maps, known_pixels, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase
 from uda.translators.base import Direction, Setting, Translation
@@ -258,12 +258,8 @@ class Semgan(AbstractTranslatorWithHistory):
         """Loss of both discriminators on real pairs and on fakes, new or out of the buffer."""
         losses = []
         for domain, there in OTHER.items():
-            if f"fake_{there}" not in context.made:
-                maps = one_hot(labels[domain], self._classes)
-                with torch.no_grad():
-                    fake, logits = self._translated(there, images[domain], maps, _random.drawing())
-                    context.made[f"fake_{there}"] = self._pair(fake, self._shown(logits), maps)
-            pair = self._buffers[there].exchange(context.made[f"fake_{there}"])
+            make = partial(self._fake_pair, there, images[domain], labels[domain])
+            pair = self._buffers[there].exchange(made_once(context, f"fake_{there}", make))
             fake, fake_maps = pair[:, :3], pair[:, 3:]
             real_maps = self._real_maps(labels[there])
             known, kind = known_pixels(real_maps) * known_pixels(fake_maps), self.config.gan_loss
@@ -271,6 +267,12 @@ class Semgan(AbstractTranslatorWithHistory):
             losses.append(gan.discriminator_loss(kind, real_raw, real=True))
             losses.append(gan.discriminator_loss(kind, self._judged(there, fake, fake_maps, known), real=False))
         return torch.stack(losses).sum()
+
+    def _fake_pair(self, there: str, images: Tensor, labels: Tensor) -> Tensor:
+        """A translation as `discriminator_THERE` sees it, map and all."""
+        maps = one_hot(labels, self._classes)
+        fake, logits = self._translated(there, images, maps, _random.drawing())
+        return self._pair(fake, self._shown(logits), maps)
 
     def _translated(
         self, there: str, images: Tensor, maps_BNHW: Tensor, draw: Draw | None = None

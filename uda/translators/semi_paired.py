@@ -25,6 +25,7 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _averages, _layouts, _segmented, _vgg
+from uda.translators._domains import made_once
 from uda.translators.base import Setting
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
         return _segmented.unconditional_turn(
             self.networks["unconditional"],
             unpaired,
-            _segmented.fake_of_turn(context, "fake_unpaired", lambda: self._make(maps)),
+            made_once(context, "fake_unpaired", lambda: self._make(maps)),
             names=("unconditional", "r1"),
             weights=weights,
             every=self.config.r1_every,
@@ -219,8 +220,8 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
     def _discriminator_terms(self, pairs: tuple[Tensor, Tensor], maps: Tensor, context: Context) -> dict[str, Tensor]:
         """The U-Net's terms on pairs; in the ablation the cycle on unpaired maps as well."""
         network, ablation = self.networks["discriminator"], self.config.cycle_trains_discriminator
-        fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(pairs[1]))
-        unpaired = _segmented.fake_of_turn(context, "fake_unpaired", lambda: self._make(maps)) if ablation else None
+        fake = made_once(context, "fake", lambda: self._make(pairs[1]))
+        unpaired = made_once(context, "fake_unpaired", lambda: self._make(maps)) if ablation else None
         with spectral.weights_once([network]):
             terms = _segmented.segmenting_turn(network, pairs, fake, self._classes, dict(self.config.weights))
             if unpaired is not None:

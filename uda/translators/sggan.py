@@ -10,6 +10,7 @@ class are left out; losses and masks as in `uda.losses.sggan` and `uda.nets.sema
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
@@ -19,7 +20,7 @@ from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
-from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain
+from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
 from uda.translators._maps import domain_maps, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
 from uda.translators.base import Direction, Setting, Translation
@@ -158,11 +159,9 @@ class Sggan(AbstractTranslatorWithHistory):
         """Loss of both discriminators on real images and on fakes, new or out of the buffer, under their maps."""
         losses = []
         for domain, there in OTHER.items():
-            if f"fake_{there}" not in context.made:
-                with torch.no_grad():
-                    make = self.networks[f"generator_{there}"]
-                    context.made[f"fake_{there}"] = make(images[domain], _random.drawing())
-            pair = torch.cat([context.made[f"fake_{there}"], labels[domain][:, None].float()], dim=1)
+            make = partial(self.networks[f"generator_{there}"], images[domain], _random.drawing())
+            made = made_once(context, f"fake_{there}", make)
+            pair = torch.cat([made, labels[domain][:, None].float()], dim=1)
             shown = self._buffers[there].exchange(pair)
             fake, fake_labels = shown[:, :3], shown[:, 3:]
             losses.append(self._least_squares(there, images[there], labels[there], real=True))

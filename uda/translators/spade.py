@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,8 +20,8 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _averages, _layouts, _random, _vgg
-from uda.translators._domains import in_turn
-from uda.translators.base import AVERAGED, AbstractTranslator, Direction, Setting, Translation
+from uda.translators._domains import in_turn, made_once
+from uda.translators.base import AVERAGED, Direction, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +129,7 @@ class SpadeConfig(_vgg.VggConfigBase):
         )
 
 
-class Spade(AbstractTranslator):
+class Spade(_averages.AbstractAveragedTranslator):
     """Generator, discriminators at several scales, image encoder where asked for, averaged weights where asked for."""
 
     Config = SpadeConfig
@@ -138,7 +138,7 @@ class Spade(AbstractTranslator):
 
     def __init__(self, config: SpadeConfig, setting: Setting) -> None:
         self.config = config
-        self._classes, self._steps = setting.num_classes, 0
+        self._classes = setting.num_classes
         self._vgg = _vgg.VggTerm(config)
         layout = setting.num_classes + 1 + config.edges
         networks: dict[str, nn.Module] = {
@@ -180,29 +180,19 @@ class Spade(AbstractTranslator):
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SpadeWeights`."""
         images, labels = _layouts.target_pairs(batch, method="spade")
-        if "layout" not in context.made:
-            context.made["layout"] = self._layout(labels)
-        layout: Tensor = context.made["layout"]
+        layout = made_once(context, "layout", lambda: self._layout(labels))
         active = self._of("discriminator") + (self._of("generator") if player == "generator" else [])
         with spectral.weights_once(active):
             if player == "generator":
                 return self._generator_terms(images, layout, context)
-            if "fake" not in context.made:
-                with torch.no_grad():
-                    context.made["fake"] = self.networks["generator"](layout, *self._encoded(images)[:1])
-            made, real = self._judged(layout, context.made["fake"]), self._judged(layout, images)
+            fake = made_once(context, "fake", lambda: self.networks["generator"](layout, *self._encoded(images)[:1]))
+            made, real = self._judged(layout, fake), self._judged(layout, images)
             terms = [
                 gan.discriminator_loss("hinge", one[-1], real=False)
                 + gan.discriminator_loss("hinge", two[-1], real=True)
                 for one, two in zip(made, real, strict=True)
             ]
             return {"discriminator": torch.stack(terms).mean()}
-
-    def after_step(self, context: Context) -> None:
-        """Update the averaged weights."""
-        if self.config.ema is not None:
-            _averages.update_averages(self.networks, self.config.ema, self._steps)
-            self._steps += 1
 
     def finalize(self, batches: Iterable[Batch]) -> None:
         """Give averaged weights batch norm's statistics of their own, from the source's maps in the target's styles.
@@ -227,14 +217,6 @@ class Spade(AbstractTranslator):
             if self.config.image_encoder:
                 inputs.append(self._style_to_render(batch, len(labels), generator, labels.device))
             return Translation(network(*inputs), labels)
-
-    def extra_state(self) -> dict[str, Any]:
-        """How many steps the averaged weights have seen."""
-        return {"steps": self._steps}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the counter."""
-        self._steps = int(state["steps"])
 
     def _of(self, player: str) -> list[nn.Module]:
         names = ("discriminator",) if player == "discriminator" else ("generator", "encoder")

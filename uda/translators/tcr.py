@@ -19,6 +19,7 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _layouts, _random, _segmented
+from uda.translators._domains import made_once
 from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Tcr(_segmented.AbstractNoisyLayoutTranslator):
         if player == "generator":
             with _segmented.frozen(network), spectral.weights_once([self.networks["generator"], network]):
                 return self._generator_terms(pairs[1], batch, context)
-        fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(pairs[1]))
+        fake = made_once(context, "fake", lambda: self._make(pairs[1]))
         with spectral.weights_once([network]):
             return _segmented.segmenting_turn(network, pairs, fake, self._classes, dict(self.config.weights))
 

@@ -22,7 +22,7 @@ from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _averages, _layouts, _segmented
-from uda.translators._domains import domain_images
+from uda.translators._domains import domain_images, made_once
 from uda.translators.base import Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Usis(_segmented.AbstractNoisyLayoutTranslator):
         images = domain_images(batch, "target", method="usis")["target"]
         if player == "generator":
             return self._generator_terms(labels, context)
-        fake = _segmented.fake_of_turn(context, "fake", lambda: self._make(labels))
+        fake = made_once(context, "fake", lambda: self._make(labels))
         if player == "segmenter":
             if not weights.segmenter:
                 return {}
