@@ -88,7 +88,7 @@ def test_steps_side_by_side_leave_what_steps_in_turn_do(tmp_path: Path, capsys: 
     assert len(list(one.rglob(MANIFEST))) == len(list(two.rglob(MANIFEST))) == len(planned)
 
 
-def test_scores_and_then_what_the_longest_chains_wait_for_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_go_first_then_what_the_longest_chains_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "execute", record := Record())
     # One thread: steps run in the order in which they are handed over.
     monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))

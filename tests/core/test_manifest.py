@@ -16,6 +16,7 @@ from uda.core.manifest import (
     Manifest,
     Receipt,
     complete_manifest,
+    owning_manifest,
     read_manifest,
     read_receipts,
     receipts_digest,
@@ -61,6 +62,24 @@ def test_a_broken_manifest_says_how_to_mend_it(tmp_path: Path, text: str) -> Non
 def test_a_directory_without_manifest_is_not_complete(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no complete stage directory"):
         complete_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"name": "my data"}', "[1]", '"words"'])
+def test_a_json_of_somebody_elses_is_no_manifest(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    assert owning_manifest(tmp_path) is None and owning_manifest(tmp_path / "none") is None
+    with pytest.raises(DataError, match="no complete stage directory"):
+        complete_manifest(tmp_path)
+
+
+def test_a_manifest_of_ones_own_owns_its_folder_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    one = manifest()
+    one.write(tmp_path / MANIFEST)
+    assert owning_manifest(tmp_path) == one
+    for text in ("{", '{"stage": "s"}'):
+        (tmp_path / MANIFEST).write_text(text)
+        with pytest.raises(DataError, match="no manifest of this program"):
+            owning_manifest(tmp_path)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

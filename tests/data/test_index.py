@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,3 +252,100 @@ def test_the_frozen_tables_speak_of_shipped_data_sets():
         assert row.split in (*load_spec(row.dataset).splits, "") and int(row.images) > 0
     gone = tables["known_defects"].query("defect == 'missing from some copies'")
     assert (gone["last_id"].astype(int) - gone["first_id"].astype(int) + 1).sum() == 24966 - 24941
+
+
+def test_files_beside_the_labels_are_ignored_by_name(tmp_path: Path):
+    root, spec = fakes.idd_lite(tmp_path), load_spec("idd_lite")
+    for label in sorted(root.glob("gtFine/*/*/*_label.png")):
+        fakes.save(label.with_name(label.name.replace("_label", "_inst_label")), np.zeros(fakes.SIZE, np.uint8))
+    index = index_dataset(root, spec)
+    assert len(index.pairs) == 4 and not index.defects
+
+
+def pair(root: Path, image: str, label: str | None = None) -> None:
+    fakes.save(root / image, fakes.picture((5, 6), 0))
+    if label is not None:
+        fakes.save(root / label, np.ones((5, 6), np.uint8))
+
+
+def spec_of(**changes: object) -> DatasetSpec:
+    base = {"name": "mine", "images": "images/{id}.png", "labels": "labels/{id}.png", "values": {"road": 1}}
+    return DatasetSpec.model_validate({**base, **changes})
+
+
+def test_folders_may_share_labels_by_links(tmp_path: Path):
+    for name in ("images/day/1.png", "images/night/1.png", "shared/1.png"):
+        pair(tmp_path, name, "shared/1.png")
+    (tmp_path / "labels").mkdir()
+    for name in ("day", "night"):
+        (tmp_path / "labels" / name).symlink_to(tmp_path / "shared")
+    index = index_dataset(tmp_path, spec_of())
+    assert [pair.id for pair in index.pairs] == ["day/1", "night/1"] and not index.defects
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pair(tmp_path, "images/a.png", "labels/a.png")
+    pair(tmp_path, "images/shut/b.png", "labels/shut/b.png")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("labels/shut"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"labels/shut: cannot be read \(Permission denied\)"):
+        index_dataset(tmp_path, spec_of())
+
+
+def test_splits_may_have_their_labels_in_one_place(tmp_path: Path):
+    for split, id_ in (("train", "1"), ("train", "2"), ("val", "3"), ("test", "4")):
+        pair(tmp_path, f"images/{split}/{id_}.png", None if split == "test" else f"labels/{id_}.png")
+    spec = spec_of(images="images/{split}/{id}.png", splits=["train", "val", "test"])
+    index = index_dataset(tmp_path, spec)
+    assert [(pair.split, pair.id, pair.label is None) for pair in index.pairs] == [
+        ("train", "1", False), ("train", "2", False), ("val", "3", False), ("test", "4", True)]  # fmt: skip
+    assert not index.defects and index.unlabelled == ("test",)
+    assert not index_dataset(tmp_path, spec, "val").defects
+    pair(tmp_path, "images/train/5.png", "labels/6.png")
+    for split in (None, "train"):
+        defects = index_dataset(tmp_path, spec, split).defects
+        assert [(one.kind, one.file.name) for one in defects] == [
+            ("missing label", "5.png"), ("label without image", "6.png")]  # fmt: skip
+
+
+def test_endings_are_alike_in_upper_and_lower_case_and_others_are_noted(tmp_path: Path):
+    pair(tmp_path, "images/a.png", "labels/a.png")
+    pair(tmp_path, "images/C.PNG", "labels/C.PNG")
+    pair(tmp_path, "images/deep/d.jpeg")
+    (tmp_path / "images/read.txt").touch()
+    spec = spec_of()
+    report = check_index(index_dataset(tmp_path, spec), spec)
+    assert [pair.id for pair in report.pairs] == ["C", "a"] and not report.defects
+    assert report.notes == ["1 image files below images/ fit no pattern, first deep/d.jpeg"]
+    pair(tmp_path, "images/a.PNG", "labels/c.png")
+    pair(tmp_path, "images/C.png", "labels/C.png")
+    index = index_dataset(tmp_path, spec)
+    assert [(one.kind, one.file.name) for one in index.defects] == [
+        ("second label for one id", "C.PNG"), ("second image for one id", "C.PNG"),
+        ("second image for one id", "a.PNG"), ("label without image", "c.png")]  # fmt: skip
+    assert [pair.image.name for pair in index.pairs] == ["C.png", "a.png"]
+
+
+def test_a_name_of_two_lines_is_found(tmp_path: Path):
+    pair(tmp_path, "images/a\nb.png", "labels/a\nb.png")
+    assert [pair.id for pair in index_dataset(tmp_path, spec_of()).pairs] == ["a\nb"]
+
+
+def test_ids_of_one_number_have_an_order(tmp_path: Path):
+    for name in ("001", "1", "01"):
+        pair(tmp_path, f"images/{name}.png", f"labels/{name}.png")
+    assert [pair.id for pair in index_dataset(tmp_path, spec_of()).pairs] == ["001", "01", "1"]
+
+
+def test_a_root_behind_a_link_and_back_is_where_the_system_finds_it(tmp_path: Path):
+    pair(tmp_path / "real/data", "images/a.png", "labels/a.png")
+    (tmp_path / "real/deep").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real/deep")
+    (image,) = [pair.image for pair in index_dataset(tmp_path / "link/../data", spec_of()).pairs]
+    assert image == tmp_path / "real/data/images/a.png"

@@ -169,6 +169,31 @@ def test_colours_outside_the_table_are_named_and_many_are_cut_short(tmp_path: Pa
         read.read_label(many, spec_of(), mapping_table(spec_of(), road_and_sky()))
 
 
+def test_values_beyond_a_byte_are_not_mended_in_the_spec(tmp_path: Path):
+    assert cv2.imwrite(str(tmp_path / "deep.png"), np.array([[1, 300]], np.uint16))
+    with pytest.raises(DataError, match=r"300 \(1 pixels\); write the label anew with values from 0 to 255"):
+        read.read_label(tmp_path / "deep.png", spec_of(), mapping_table(spec_of(), road_and_sky()))
+
+
+def test_colours_are_named_in_order_and_eight_of_them(tmp_path: Path):
+    values = np.zeros((1, 300, 3), np.uint8)
+    values[0, :, 2] = np.arange(300) % 256
+    values[0, :2] = 9, 8, 7
+    said = read.say_undeclared(values, np.full((1, 300), UNDECLARED, np.uint8))
+    first = ", ".join(f"(0, 0, {i}) ({1 if i < 2 else 2} pixels)" for i in range(8))
+    assert said == f"label values outside the table: {first}, ..."
+    alone = read.say_undeclared(values[:, :2], np.array([[UNDECLARED, 0]], np.uint8))
+    assert alone == "label values outside the table: (9, 8, 7) (1 pixels)"
+
+
+def test_a_picture_beyond_all_measure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = fakes.save(tmp_path / "huge.png", fakes.picture((8, 9), 0))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    for reading in (read.read_image, read.read_size, lambda path: read.read_label_values(path, spec_of())):
+        with pytest.raises(DataError, match=r"huge\.png: cannot be decoded \(Image size \(72 pixels\)"):
+            reading(file)
+
+
 def test_a_wrong_coding_is_told_with_the_likely_right_one(tmp_path: Path):
     ids = fakes.blocks((8, 8), range(3), 0)
     palette = fakes.save_palette(tmp_path / "p.png", ids)

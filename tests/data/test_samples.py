@@ -113,6 +113,25 @@ def test_each_spec_is_read_once_and_a_wrong_name_is_told(tmp_path: Path):
         load_specs([Sample(tmp_path / "1.png", None, "gta", tmp_path)])
 
 
+@pytest.mark.parametrize("name", [" a.png", "a\r.png"])
+def test_a_name_that_a_csv_would_change_is_told(tmp_path: Path, name: str):
+    for sample in (
+        Sample(tmp_path / name, None, "gta5", tmp_path),
+        Sample(tmp_path, tmp_path / name, "gta5", tmp_path),
+    ):
+        with pytest.raises(DataError, match="would be another when it is read from a CSV; rename the file"):
+            write_samples(tmp_path / "mine.csv", [sample])
+    assert not (tmp_path / "mine.csv").exists()
+
+
+def test_a_folder_is_no_manifest(tmp_path: Path):
+    with pytest.raises(DataError, match=r"is a folder, not a manifest; give a CSV"):
+        read_samples(tmp_path)
+    (tmp_path / "samples.csv").touch()
+    with pytest.raises(DataError, match=r"is a folder, not a manifest; give .*/samples\.csv"):
+        read_samples(tmp_path)
+
+
 def test_a_name_that_no_csv_can_hold_is_told(tmp_path: Path):
     image = tmp_path / os.fsdecode(b"\xff.png")
     with pytest.raises(DataError, match=r"its name is no UTF-8, as a CSV has to be; rename the file"):

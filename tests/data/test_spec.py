@@ -190,6 +190,11 @@ def test_the_index_spec_survives_its_file_and_maps_every_class_to_itself(tmp_pat
         ({"group": "ab"}, "group in brackets"),
         ({"lables": None}, "did you mean 'labels'"),
         ({"coding": "color", "values": {"x": [[i, 0, 0] for i in range(256)]}}, "at most 255"),
+        ({"values": {f"class {i}": i for i in range(255)}}, "255 classes, at most 254"),
+        ({"splits": ["train", "val"]}, "every split would have all images"),
+        ({"images": "./images/{id}.png"}, "must be written as 'images/{id}.png'"),
+        ({"labels": "labels//{id}.png"}, "must be written as 'labels/{id}.png'"),
+        ({"ignored": "labels/{name}.png"}, "must have one {id}"),
     ],
 )
 def test_a_mistaken_spec_says_what_is_wrong(changes, message):
@@ -205,6 +210,11 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path):
     (tmp_path / "own.yaml").write_text("name: own\nimages: x.png\n")
     with pytest.raises(ConfigError, match=r"own\.yaml: .*must have one \{id\}"):
         load_spec("own.yaml", tmp_path)
+
+
+def test_one_value_needs_no_list():
+    spec = spec_of(values={"road": 0, "sky": [1, 2]}, void=255)
+    assert spec.values == {"road": (0,), "sky": (1, 2)} and spec.void == (255,)
 
 
 def test_without_labels_no_values_are_needed():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.engine.players import SIZE, Images, cpu
-from uda.core.errors import ConfigError
+from uda.core.errors import ConfigError, RunError
 from uda.engine import inference
 from uda.engine.runtime import Runtime
 from uda.nets.segmenter import SegmenterNetwork
@@ -49,6 +49,17 @@ def test_every_image_gets_its_own_logits_in_eval_mode_without_gradients() -> Non
 
 def test_logits_are_float32_in_any_precision() -> None:
     assert {one.dtype for one in predicted(cpu(precision="bfloat16")).values()} == {torch.float32}
+
+
+def test_logits_that_are_no_numbers_are_refused_by_image() -> None:
+    class Named(Images):
+        samples = tuple(SimpleNamespace(image=f"{name}.png") for name in "abc")
+
+    network = Brightness()
+    assert len(list(inference.predict(network, Named(3), cpu(), batch=2))) == 2  # type: ignore[arg-type]
+    network.weight.data.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"^the segmenter's logits of a\.png, b\.png are not finite; train it anew"):
+        next(inference.predict(network, Named(3), cpu(), batch=2))  # type: ignore[arg-type]
 
 
 def test_processes_share_the_images_or_all_get_all() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from uda.core.config import digest, file_digest
 from uda.core.errors import DataError
-from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, iterate_receipts, read_manifest
+from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, iterate_receipts, owning_manifest
 
 _SMALL = 16 * 2**20
 """Bytes up to which a file is hashed to see that it is as it was made."""
@@ -34,9 +34,9 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
     Raises:
         DataError: there is no such input, or it is a directory without a manifest.
     """
-    owner = read_manifest(path.parent) if path.parent.is_dir() else None
+    owner = owning_manifest(path.parent) if path.parent.is_dir() else None
     if path.is_dir():
-        if not foreign or read_manifest(path) is not None:
+        if not foreign or owning_manifest(path) is not None:
             return complete_manifest(path).outputs
         # A folder that a stage made, such as one layout of mini-city, stays the same wherever it is moved.
         return digest([owner.outputs, path.name]) if owner is not None and _is_made_folder(path) else _listing(path)
@@ -45,7 +45,16 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
     if owner is not None and path.name != MANIFEST and _is_made_file(path):
         return digest([owner.outputs, path.name])
     named = sorted(column_values(path, "image", "label")) if path.suffix == ".csv" else []
-    return digest([file_digest(path), _states(path.parent, named)]) if named else file_digest(path)
+    return digest([file_digest(path), file_states(path.parent, named)]) if named else file_digest(path)
+
+
+def column_names(manifest: Path) -> list[str]:
+    """The header of a CSV; nothing where it is no table."""
+    with manifest.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        try:
+            return next(csv.reader(file, skipinitialspace=True), [])
+        except csv.Error:
+            return []
 
 
 def column_values(manifest: Path, *columns: str) -> set[str]:
@@ -60,7 +69,7 @@ def column_values(manifest: Path, *columns: str) -> set[str]:
             return set()
 
 
-def _states(base: Path, named: list[str]) -> list[tuple[str, int, int] | tuple[str]]:
+def file_states(base: Path, named: list[str]) -> list[tuple[str, int, int] | tuple[str]]:
     """Sizes and times of the files that a manifest in `base` names; the missing ones are the stage's to tell."""
     folder = str(base.resolve())
     states: list[tuple[str, int, int] | tuple[str]] = []

@@ -7,6 +7,7 @@ the outputs alone: machine, time and reason are recorded but change nothing down
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,13 +84,28 @@ def read_manifest(path: Path) -> Manifest | None:
         ) from error
 
 
+def owning_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the stage that made a folder; None where no stage did, though it holds a JSON of that name.
+
+    Raises:
+        DataError: there is one and it cannot be read.
+    """
+    file = folder / MANIFEST
+    if file.is_file():
+        with contextlib.suppress(ValueError):  # a broken one may be a stage's
+            data = json.loads(file.read_text())
+            if not (isinstance(data, dict) and data.keys() & {"stage", "fingerprint"}):
+                return None
+    return read_manifest(folder)
+
+
 def complete_manifest(directory: Path) -> Manifest:
     """The manifest of a stage directory that has to be complete.
 
     Raises:
         DataError: there is none.
     """
-    manifest = read_manifest(directory)
+    manifest = owning_manifest(directory)
     if manifest is None:
         raise DataError("is no complete stage directory", directory / MANIFEST, "run its stage to the end first")
     return manifest

@@ -29,7 +29,6 @@ from uda.data.read import (
     read_image,
     read_label_values,
     say_undeclared,
-    undeclared,
 )
 from uda.data.samples import Sample
 from uda.data.spec import DatasetSpec, mapping_table, own_table, unmapped
@@ -217,7 +216,7 @@ def _check(pair: Pair, spec: DatasetSpec, table: NDArray[np.uint8]) -> _Checked:
     histogram = np.bincount(labels.ravel(), minlength=256)
     if not histogram[UNDECLARED]:
         return _Checked((height, width), histogram, (), (file_digest(pair.image), file_digest(pair.label)))
-    detail = f"{say_undeclared(undeclared(values, labels))}; {mend_undeclared(spec)}"
+    detail = f"{say_undeclared(values, labels)}; {mend_undeclared(spec, values)}"
     return _Checked((height, width), None, (Defect("undeclared label values", pair.label, detail),))
 
 
@@ -237,6 +236,9 @@ def _add(report: Report, pair: Pair, checked: _Checked, names: tuple[str, ...]) 
 
 def _notes(report: Report, index: Index, spec: DatasetSpec) -> list[str]:
     notes = [f"split '{name}' has no labels" if name else "has no labels" for name in index.unlabelled]
+    for folder_, files in index.unfit.items():
+        name = files[0].relative_to(index.root / folder_)
+        notes.append(f"{len(files)} image files below {folder_}/ fit no pattern, first {name}")
     if len(report.sizes) > 1:
         notes.append(f"{len(report.sizes)} image sizes are mixed")
     strange = sorted(set(report.sizes) - set(spec.known_sizes)) if spec.known_sizes else []

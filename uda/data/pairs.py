@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ DefectKind = Literal[
     "missing label",
     "label without image",
     "second image for one id",
+    "second label for one id",
     "undecodable image",
     "unreadable label",
     "size mismatch",
@@ -52,12 +54,17 @@ class Index:
         pairs: usable as far as names go, in natural order of split and id.
         defects: files that found no partner.
         unlabelled: splits ("" where the data set has none) without a single label file.
+        unfit: image files in the images' folders that fit no pattern, by that folder, which is relative to the root.
     """
 
     root: Path
     pairs: tuple[Pair, ...]
     defects: tuple[Defect, ...]
     unlabelled: tuple[str, ...]
+    unfit: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+
+
+_IMAGE_ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
@@ -75,70 +82,159 @@ def index_dataset(root: Path, spec: DatasetSpec, split: str | None = None) -> In
 
     Raises:
         ConfigError: the spec has no such split.
-        DataError: there is no such folder, or no image in it fits the pattern.
+        DataError: there is no such folder, a folder in it cannot be read, or no image in it fits the pattern.
     """
     if split is not None and split not in spec.splits:
         hint = nearest(split, spec.splits) if spec.splits else "leave --split out: it comes in one piece"
         raise ConfigError(f"no split '{split}'", f"dataset {spec.name}", hint)
     if not root.is_dir():
         raise DataError("no such folder", root, "give the data set's folder")
-    root = root.absolute()
+    files = _Files(root.resolve() if ".." in root.parts else root.absolute())  # links and `..` do not mix as text
+    needed = spec.splits or ("",) if split is None or not _are_apart(spec) else (split,)
+    parts = {name: _find_split(files, spec, name) for name in needed}
+    shared = spec.labels is not None and "{split}" not in spec.labels
+    of_all = {id_ for part in parts.values() for id_ in part.images} if shared else set()
     pairs: list[Pair] = []
     defects: list[Defect] = []
     unlabelled = []
-    for name in (split,) if split is not None else spec.splits or ("",):
-        found, bad, labels = _index_split(root, spec, name)
+    told: set[Path] = set()
+    for name in (split,) if split is not None else parts:
+        found, bad, bare = _pair(parts[name], spec, name, of_all)
         pairs += found
-        defects += bad
-        if found and not labels:
+        defects += [defect for defect in bad if defect.file not in told]  # labels without {split} are all splits' own
+        told |= {defect.file for defect in bad}
+        if found and bare:
             unlabelled.append(name)
     if not pairs and not defects:
         wanted = " or ".join(pattern.replace("{split}", split or "{split}") for pattern in spec.images)
         seen = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
         raise DataError(f"no image is called {wanted} (it holds {seen})", root, "give the folder that holds these")
-    return Index(root, tuple(pairs), tuple(defects), tuple(unlabelled))
+    unfit = _unfit(files, spec, (split,) if split is not None else tuple(parts), parts)
+    return Index(files.root, tuple(pairs), tuple(defects), tuple(unlabelled), unfit)
 
 
-def _index_split(root: Path, spec: DatasetSpec, split: str) -> tuple[list[Pair], list[Defect], int]:
-    labels = {} if spec.labels is None else _find(root, spec.labels, split)
-    taken, defects = set(labels.values()), []
+@dataclass(frozen=True)
+class _Split:
+    """What the patterns find for one split: by id, and files whose id is taken, or that shall be ignored."""
+
+    images: dict[str, Path]
+    labels: dict[str, Path]
+    seconds: tuple[Defect, ...]
+    ignored: frozenset[Path]
+
+
+class _Files:
+    """The files below a data set's root; each folder is walked once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._below: dict[Path, list[tuple[str, Path]]] = {}
+
+    def below(self, folder: Path) -> list[tuple[str, Path]]:
+        """All files below a folder, with their names below the root, sorted by them."""
+        if folder not in self._below:
+            self._below[folder] = sorted((path.relative_to(self.root).as_posix(), path) for path in _walk(folder))
+        return self._below[folder]
+
+    def fitting(self, pattern: str, split: str) -> Iterator[tuple[str, Path]]:
+        """Ids and files that fit a pattern; those that fit to the letter come first."""
+        before, after = pattern.replace("{split}", split).split("{id}")
+        stem, dot, ending = after.rpartition(".") if "." in posixpath.basename(after) else (after, "", "")
+        text = f"{re.escape(before)}(.+){re.escape(stem)}{re.escape(dot)}((?i:{re.escape(ending)}))"
+        fits = re.compile(text, re.DOTALL)  # a name may hold a line's end
+        matches = ((fits.fullmatch(name), path) for name, path in self.below(_start(self.root, pattern, split)))
+        found = [(match[1], path, match[2] != ending) for match, path in matches if match]
+        yield from ((id_, path) for id_, path, _ in sorted(found, key=lambda one: one[2]))
+
+
+def _start(root: Path, pattern: str, split: str) -> Path:
+    """The folder that holds all that may fit a pattern."""
+    return root / pattern.replace("{split}", split).partition("{id}")[0].rpartition("/")[0]
+
+
+def _are_apart(spec: DatasetSpec) -> bool:
+    """Whether each split has folders of its own, so that one split's files can be told without the others'."""
+    patterns = (*spec.images, *(() if spec.labels is None else (spec.labels,)))
+    return all("{split}" in pattern.partition("{id}")[0].rpartition("/")[0] for pattern in patterns)
+
+
+def _find_split(files: _Files, spec: DatasetSpec, split: str) -> _Split:
+    ignored = frozenset(path for pattern in spec.ignored for _, path in files.fitting(pattern, split))
+    labels: dict[str, Path] = {}
     images: dict[str, Path] = {}
-    for pattern in spec.images:
-        for id_, path in _find(root, pattern, split).items():
-            if id_ in images:
-                defects.append(Defect("second image for one id", path, f"{images[id_].name} is taken"))
-            elif path not in taken:
-                images[id_] = path
-    pairs = []
-    for id_ in sorted(images, key=natural_key):
-        if labels and id_ not in labels:
+    seconds = []
+    for id_, path in files.fitting(spec.labels, split) if spec.labels is not None else ():
+        if path not in ignored and labels.setdefault(id_, path) != path:
+            seconds.append(Defect("second label for one id", path, f"{labels[id_].name} is taken"))
+    taken = ignored | set(labels.values())
+    for id_, path in (one for pattern in spec.images for one in files.fitting(pattern, split)):
+        if path not in taken and images.setdefault(id_, path) != path:
+            seconds.append(Defect("second image for one id", path, f"{images[id_].name} is taken"))
+    return _Split(images, labels, tuple(seconds), ignored)
+
+
+def _pair(part: _Split, spec: DatasetSpec, split: str, of_all: set[str]) -> tuple[list[Pair], list[Defect], bool]:
+    """Pairs and defects of one split, and whether it has no labels.
+
+    Args:
+        part: what was found.
+        spec: the data set's.
+        split: its name.
+        of_all: ids of all splits, where labels lie in one place for all of them.
+    """
+    images, labels = part.images, part.labels
+    # In one place with the labels of other splits, a split of which none is there has none.
+    bare = not labels or (bool(labels.keys() & of_all) and not labels.keys() & images.keys())
+    pairs, defects = [], list(part.seconds)
+    for id_ in sorted(images, key=_order):
+        if not bare and id_ not in labels:
             expected = str(spec.labels).replace("{split}", split).replace("{id}", id_)
             defects.append(Defect("missing label", images[id_], f"{expected} is not there"))
             continue
         match = re.search(spec.group, id_) if spec.group else None
         pairs.append(Pair(id_, images[id_], labels.get(id_), split, (match[1] or "") if match else ""))
-    orphans = sorted(labels.keys() - images.keys(), key=natural_key)
+    orphans = sorted(labels.keys() - images.keys() - of_all, key=_order)
     defects += [Defect("label without image", labels[id_], f"no image of id {id_}") for id_ in orphans]
-    return pairs, defects, len(labels)
+    return pairs, defects, bare
 
 
-def _find(root: Path, pattern: str, split: str) -> dict[str, Path]:
-    """Paths below `root` that fit the pattern, by id."""
-    pattern = pattern.replace("{split}", split)
-    before, after = pattern.split("{id}")
-    fits = re.compile(f"{re.escape(before)}(.+){re.escape(after)}")
-    start = root / before.rpartition("/")[0]
-    matches = ((fits.fullmatch(path.relative_to(root).as_posix()), path) for path in _walk(start))
-    return {match[1]: path for match, path in matches if match}
+def _order(id_: str) -> tuple[list[tuple[int, int | str]], str]:
+    """`natural_key`, and for `1` and `01`, which are one number, the text."""
+    return natural_key(id_), id_
+
+
+def _unfit(
+    files: _Files, spec: DatasetSpec, splits: tuple[str, ...], parts: Mapping[str, _Split]
+) -> dict[Path, tuple[Path, ...]]:
+    known: set[Path] = set()
+    for part in parts.values():
+        known |= part.ignored | {*part.images.values(), *part.labels.values(), *(one.file for one in part.seconds)}
+    folders = dict.fromkeys(_start(files.root, pattern, split) for split in splits for pattern in spec.images)
+    unfit = {
+        folder: tuple(
+            path for _, path in files.below(folder) if path.suffix.lower() in _IMAGE_ENDINGS and path not in known
+        )
+        for folder in folders
+    }
+    return {folder.relative_to(files.root): paths for folder, paths in unfit.items() if paths}
 
 
 def _walk(start: Path) -> Iterator[Path]:
-    """All files below `start`; links are followed, a folder that links lead back to is entered once."""
-    entered: set[tuple[int, int]] = set()
-    for current, folders, files in os.walk(start, followlinks=True):
-        status = Path(current).stat()
-        if (status.st_dev, status.st_ino) in entered:
+    """All files below `start`; links are followed, but not into a folder that one already stands in.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    above: dict[str, frozenset[tuple[int, int]]] = {}
+    for current, folders, files in os.walk(start, onerror=_refuse, followlinks=True):
+        status, outer = Path(current).stat(), above.pop(current, frozenset())
+        if (here := (status.st_dev, status.st_ino)) in outer:
             folders.clear()
             continue
-        entered.add((status.st_dev, status.st_ino))
+        above |= {os.path.join(current, name): outer | {here} for name in folders}  # noqa: PTH118  # as os.walk has it
         yield from (Path(current, name) for name in files)
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # not every split need be there
+        raise DataError(f"cannot be read ({error.strerror})", error.filename, "see who may read the folder") from error

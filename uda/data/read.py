@@ -32,6 +32,11 @@ _RESAMPLING = {
 }
 _CHANNELS = {"blue": 0, "green": 1, "red": 2}  # OpenCV's order
 _NO_COLOR = 255
+_TOLD = 8
+"""Undeclared values that an error names."""
+_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What PIL raises on files that it cannot decode: SyntaxError on broken PNG chunks; the last on huge images, and on
+headers that are broken so that they look it."""
 
 
 def read_image(path: Path) -> Pixels:
@@ -52,7 +57,16 @@ def read_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except (OSError, SyntaxError, ValueError) as error:
+    except _ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _mode(path: Path) -> str:
+    """PIL's name of the pixel format, out of the file's header."""
+    try:
+        with Image.open(path) as image:
+            return image.mode
+    except _ERRORS as error:
         raise _unreadable(path, error) from error
 
 
@@ -65,7 +79,7 @@ def _open(path: Path, mode: str | None = None) -> Image.Image:
             if image.mode.startswith("I;16"):  # PIL's own conversion clips: all above 255 would turn white
                 return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
             return image.convert(mode)
-    except (OSError, SyntaxError, ValueError) as error:  # PIL raises SyntaxError on broken PNG chunks
+    except _ERRORS as error:
         raise _unreadable(path, error) from error
 
 
@@ -75,14 +89,19 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"cannot be decoded ({error})", path, "copy the file again or leave it out")
 
 
-def read_label_values(path: Path, spec: DatasetSpec) -> NDArray[Any]:
+def read_label_values(path: Path, spec: DatasetSpec, mend: str | None = None) -> NDArray[Any]:
     """The label file as its coding has it: integers (H, W), or for coding `color` uint8 RGB (H, W, 3).
+
+    Args:
+        path: the file.
+        spec: how it should be coded.
+        mend: what to do about a file that is coded in another way; None: say so in the spec.
 
     Raises:
         DataError: missing, undecodable, or not coded as the spec says.
     """
     if spec.coding == "multichannel16":
-        return _read_channel(path, spec)
+        return _read_channel(path, spec, mend)
     image = _open(path)
     if image.format == "JPEG":
         raise DataError("is a lossy JPEG, whose values are not exact", path, "labels must be PNG")
@@ -92,8 +111,8 @@ def read_label_values(path: Path, spec: DatasetSpec) -> NDArray[Any]:
     if image.mode not in allowed:
         actual = {"P": "palette", "RGB": "color", "RGBA": "color"}.get(image.mode)
         what = f"is a PNG of mode {image.mode}, which coding '{spec.coding}' does not read"
-        mend = f"set `coding` to {actual} in {_origin(spec)}" if actual else "write it with one channel"
-        raise DataError(what, path, mend)
+        usual = f"set `coding` to {actual} in {_origin(spec)}" if actual else "write it with one channel"
+        raise DataError(what, path, mend or usual)
     values = np.asarray(image)
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
@@ -107,7 +126,7 @@ def _stretch(path: Path) -> int:
     return {2: 85, 4: 17}.get(header[24], 1) if header.startswith(b"\x89PNG") else 1
 
 
-def _read_channel(path: Path, spec: DatasetSpec) -> NDArray[Any]:
+def _read_channel(path: Path, spec: DatasetSpec, mend: str | None) -> NDArray[Any]:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -119,7 +138,7 @@ def _read_channel(path: Path, spec: DatasetSpec) -> NDArray[Any]:
     if image is None:
         raise DataError("cannot be decoded", path, "copy the file again or leave it out")
     if image.ndim != 3 or image.shape[2] < 3:
-        raise DataError("has one channel, not several", path, f"set `coding: id` in {_origin(spec)}")
+        raise DataError("has one channel, not several", path, mend or f"set `coding: id` in {_origin(spec)}")
     return image[:, :, _CHANNELS[spec.channel]]
 
 
@@ -131,12 +150,16 @@ def to_ordinals(values: NDArray[Any], spec: DatasetSpec) -> NDArray[Any]:
     """What indexes the mapping table: the values themselves; for colours their ordinals, 255 where not declared."""
     if spec.coding != "color":
         return values
-    rgb = values.astype(np.uint32)
-    packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-    colors = spec.colors()
+    packed, colors = _pack(values), spec.colors()
     ordinals = np.searchsorted(colors, packed)
     found = colors[np.minimum(ordinals, len(colors) - 1)] == packed
     return np.where(found, ordinals, _NO_COLOR).astype(np.uint8)
+
+
+def _pack(colors: NDArray[Any]) -> NDArray[np.uint32]:
+    """Colours (..., 3) as 24-bit numbers (...)."""
+    rgb = colors.astype(np.uint32)
+    return np.asarray(rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2], np.uint32)
 
 
 def apply_table(values: NDArray[Any], spec: DatasetSpec, table: Pixels) -> Pixels:
@@ -149,35 +172,52 @@ def apply_table(values: NDArray[Any], spec: DatasetSpec, table: Pixels) -> Pixel
     return labels
 
 
-def undeclared(values: NDArray[Any], labels_HW: Pixels) -> dict[int | tuple[int, ...], int]:
-    """Pixels of each value (or colour) that `apply_table` marked with 254, by value."""
-    found, counts = np.unique(values[labels_HW == UNDECLARED], axis=0, return_counts=True)
-    keys = (tuple(map(int, row)) if values.ndim == 3 else int(row) for row in found)
-    return dict(zip(keys, map(int, counts), strict=True))
+def say_undeclared(values: NDArray[Any], labels_HW: Pixels) -> str:
+    """A few words on the values (or colours) that `apply_table` marked with 254, the first eight by name."""
+    marked = values[labels_HW == UNDECLARED]
+    if colored := values.ndim == 3:  # as numbers: rows are slow to sort, and a photo has a colour for each pixel
+        marked = _pack(marked)
+    found, counts = np.unique(marked, return_counts=True)
+    names = [(one >> 16, one >> 8 & 255, one & 255) if colored else one for one in found[:_TOLD].tolist()]
+    shown = ", ".join(f"{name} ({count} pixels)" for name, count in zip(names, counts[:_TOLD], strict=True))
+    return f"label values outside the table: {shown}{', ...' if len(found) > _TOLD else ''}"
 
 
-def say_undeclared(found: dict[int | tuple[int, ...], int]) -> str:
-    """A few words on undeclared values, the first eight by name."""
-    shown = ", ".join(f"{value} ({count} pixels)" for value, count in list(found.items())[:8])
-    return f"label values outside the table: {shown}{', ...' if len(found) > 8 else ''}"
-
-
-def mend_undeclared(spec: DatasetSpec) -> str:
+def mend_undeclared(spec: DatasetSpec, values: NDArray[Any]) -> str:
     """How label values outside the table are mended."""
+    if spec.coding != "color" and values.max() > 255:
+        return "write the label anew with values from 0 to 255, where `values` and `void` end"
     return f"add them to `values` or `void` of {_origin(spec)}"
 
 
-def read_label(path: Path, spec: DatasetSpec, table: Pixels) -> Pixels:
+def read_label(path: Path, spec: DatasetSpec, table: Pixels, mend: str | None = None) -> Pixels:
     """A label map of class indices, uint8 HW with 255 = ignore.
+
+    Args:
+        path: the file.
+        spec: how it is coded.
+        table: of `mapping_table`.
+        mend: what to do about another coding or undeclared values; None: declare them in the spec.
 
     Raises:
         DataError: missing, undecodable, or with values that the spec does not declare.
     """
-    values = read_label_values(path, spec)
+    values = read_label_values(path, spec, mend)
     labels = apply_table(values, spec, table)
     if (labels == UNDECLARED).any():
-        raise DataError(say_undeclared(undeclared(values, labels)), path, mend_undeclared(spec))
+        raise DataError(say_undeclared(values, labels), path, mend or mend_undeclared(spec, values))
     return labels
+
+
+def read_prediction(path: Path, spec: DatasetSpec, table: Pixels, mend: str) -> Pixels:
+    """As `read_label`, of a map that somebody predicted: where the spec has ids, a palette PNG's indices count as them.
+
+    Raises:
+        DataError: missing, undecodable, or with values that the spec does not declare.
+    """
+    if spec.coding == "id" and _mode(path) == "P":
+        spec = spec.model_copy(update={"coding": "palette"})
+    return read_label(path, spec, table, mend)
 
 
 class LabelReader:
@@ -202,6 +242,12 @@ class LabelReader:
         if sample.label is None:
             return None
         return read_label(sample.label, *self._known[sample.dataset, sample.spec_base])
+
+    def read_prediction(self, sample: Sample, file: Path) -> Pixels:
+        """What somebody predicted for a sample in the coding of its label, uint8 HW with 255 = none."""
+        spec, table = self._known[sample.dataset, sample.spec_base]
+        mend = f"code predictions as the labels of {spec.name} (coding: {spec.coding}), or set coding to train-ids"
+        return read_prediction(file, spec, table, mend)
 
 
 def resize_image(image_HWC: Pixels, size: tuple[int, int], method: Interpolation = "bicubic") -> Pixels:

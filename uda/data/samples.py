@@ -75,6 +75,11 @@ def _read_frame(csv: Path) -> pd.DataFrame:
         frame = pd.read_csv(csv, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError("no such manifest", csv, "check the path, or write one with `uda prepare`") from error
+    except IsADirectoryError as error:
+        made = csv / "samples.csv"
+        raise DataError(
+            "is a folder, not a manifest", csv, f"give {made}" if made.is_file() else "give a CSV"
+        ) from error
     except (OSError, ValueError) as error:  # pandas' parser errors and bad encodings are ValueErrors
         raise DataError(f"is no CSV table ({str(error).strip()})", csv, "see `uda prepare --help`") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields for row names, and shifts the rest
@@ -128,6 +133,8 @@ def write_samples(path: Path, rows: Iterable[Sample]) -> None:
     for text in table[["image", "label"]].to_numpy().ravel():
         if not text.isprintable() and text != text.encode(errors="ignore").decode():
             raise DataError("its name is no UTF-8, as a CSV has to be", repr(text), "rename the file")
+        if text.startswith(" ") or "\r" in text:  # the reader leaves out the one, and takes the other for a line's end
+            raise DataError("its name would be another when it is read from a CSV", repr(text), "rename the file")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, table.drop(columns=unused).to_csv(index=False, lineterminator="\n").encode())
 

@@ -6,6 +6,7 @@ table of 256 entries (`mapping_table`).
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,11 @@ _PLACEHOLDERS = re.compile(r"\{(.*?)\}")
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int) else value
+
+
+_Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_Values = Annotated[tuple[Byte | Color, ...], BeforeValidator(_listed)]
 
 
 class DatasetSpec(Config):
@@ -37,19 +42,23 @@ class DatasetSpec(Config):
 
     name: str
     """Name of the data set."""
-    images: Annotated[tuple[str, ...], BeforeValidator(_listed)]
+    images: _Patterns
     """Patterns of image paths below the data set's root. `{id}` stands for what tells images apart and may span
-    folders; `{split}` for a split's name. With several patterns the first that has an id wins."""
+    folders; `{split}` for a split's name. With several patterns the first that has an id wins. Upper and lower case
+    of endings are alike."""
     labels: str | None = None
-    """Pattern of label paths, with the same `{id}` and `{split}`; null where the data set has no labels."""
+    """Pattern of label paths, with the same `{id}` and `{split}`; null where the data set has no labels. Without
+    `{split}` all splits have theirs in one place."""
+    ignored: _Patterns = ()
+    """Patterns of further files that fit those of images or labels and are neither."""
     coding: Coding = "id"
     """`id`: single-channel PNG. `palette`: the indices of a palette PNG. `multichannel16`: one channel of a
     multi-channel 16-bit PNG. `color`: RGB colour map."""
     channel: Literal["red", "green", "blue"] = "red"
     """Channel that holds the class in `multichannel16`."""
-    values: Mapping[str, tuple[Byte | Color, ...]] = {}
+    values: Mapping[str, _Values] = {}
     """Class name -> its label values (0 to 255), or its colours [r, g, b] where coding is `color`."""
-    void: tuple[Byte | Color, ...] = ()
+    void: _Values = ()
     """Values (or colours) that are ignored on purpose."""
     splits: tuple[str, ...] = ()
     """Splits that have folders of their own; empty where the data set comes in one piece."""
@@ -72,12 +81,17 @@ class DatasetSpec(Config):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        for pattern in (*self.images, *(() if self.labels is None else (self.labels,))):
+        for pattern in (*self.images, *(() if self.labels is None else (self.labels,)), *self.ignored):
             _check_pattern(pattern, self.splits)
+        for pattern in self.images:
+            if self.splits and "{split}" not in pattern:
+                raise ValueError(f"pattern '{pattern}' has no {{split}}: every split would have all images")
         if self.labels in self.images:
             raise ValueError("labels must lie elsewhere than images")
         if self.labels is not None and not self.values:
             raise ValueError("values must name the classes of the labels")
+        if len(self.values) > UNDECLARED:
+            raise ValueError(f"{len(self.values)} classes, at most {UNDECLARED} can be told apart")
         seen: set[int | Color] = set()
         for value in self.declared():
             if isinstance(value, tuple) != (self.coding == "color"):
@@ -125,11 +139,18 @@ def _check_pattern(pattern: str, splits: tuple[str, ...]) -> None:
         raise ValueError(f"pattern '{pattern}' has {{split}}: list the splits in `splits`")
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise ValueError(f"pattern '{pattern}' must lie below the data set's root")
+    if (plain := posixpath.normpath(pattern)) != pattern:
+        raise ValueError(f"pattern '{pattern}' must be written as '{plain}'")
 
 
 def pack_color(color: Color) -> int:
     """(r, g, b) as one 24-bit number."""
     return color[0] << 16 | color[1] << 8 | color[2]
+
+
+def spec_path(reference: str, base: Path | None) -> str:
+    """`reference` as it is found from the working directory: a YAML's path starts from the folder `base`."""
+    return str(base / reference) if base is not None and reference.endswith((".yaml", ".yml")) else reference
 
 
 def load_spec(reference: str, base: Path | None = None) -> DatasetSpec:
@@ -142,9 +163,7 @@ def load_spec(reference: str, base: Path | None = None) -> DatasetSpec:
     Raises:
         ConfigError: no such spec, or the file is wrong; all its mistakes are told.
     """
-    if base is not None and reference.endswith((".yaml", ".yml")):
-        reference = str(base / reference)
-    file = find_yaml("configs/datasets", reference, "dataset")
+    file = find_yaml("configs/datasets", spec_path(reference, base), "dataset")
     spec = validate(DatasetSpec, Layers().add_file(file))
     spec._file = file
     return spec

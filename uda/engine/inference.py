@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from uda.core.errors import ConfigError
+from uda.core.errors import ConfigError, RunError
 from uda.data.dataset import SegmentationDataset
 from uda.engine.loading import read_batches
 from uda.engine.runtime import Runtime
@@ -39,6 +39,9 @@ def predict(
         runtime: device, precision, processes.
         batch: images at once.
         everywhere: every process gets all images.
+
+    Raises:
+        RunError: logits are not finite; the images are named.
     """
     runtime.place(network).eval()
     share: Sequence[int] = range(len(data)) if everywhere else range(runtime.rank, len(data), runtime.processes)
@@ -47,7 +50,22 @@ def predict(
         assert images is not None
         with torch.inference_mode(), runtime.autocast():
             logits = network(images).float()
-        yield Predicted(item["index"].tolist(), logits)
+        predicted = Predicted(item["index"].tolist(), logits)
+        _require_finite(predicted, data)
+        yield predicted
+
+
+def _require_finite(predicted: Predicted, data: SegmentationDataset) -> None:
+    """No label is made of numbers that are none: a comparison with NaN is false, so every threshold would believe it.
+
+    Raises:
+        RunError: logits are NaN or infinite.
+    """
+    good = predicted.logits_BNHW.isfinite().flatten(1).all(1).tolist()
+    bad = [str(data.samples[at].image) for at, fine in zip(predicted.indices, good, strict=True) if not fine]
+    if bad:
+        what = f"the segmenter's logits of {', '.join(bad)} are not finite"
+        raise RunError(what, None, "train it anew, with a lower learning rate or runtime.precision=float32")
 
 
 def require_statistics(network: SegmenterNetwork) -> None:

@@ -1,7 +1,7 @@
 """The contract of a pseudo-label strategy; importable without torch.
 
-Two passes over the target images: `observe` every batch, then `label` every batch. Memory does not grow with the
-number of images.
+Two passes over the target images: `observe` every batch, then `label` every batch; where a method does not observe,
+the second alone. Memory does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ class AbstractPseudoLabeller(ABC):
     """Chooses which predictions to believe."""
 
     Config: ClassVar[type[MethodConfig]]
+    observes: ClassVar[bool] = True
+    """Whether the first pass teaches it anything; it is left out where not."""
     config: Any
 
     @abstractmethod

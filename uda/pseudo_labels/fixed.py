@@ -34,6 +34,7 @@ class Fixed(AbstractPseudoLabeller):
     """One threshold."""
 
     Config = FixedConfig
+    observes = False
 
     def __init__(self, config: FixedConfig, num_classes: int) -> None:
         self.config, self._classes = config, num_classes

@@ -38,8 +38,8 @@ def copy_names(name: str, copies: int) -> list[str]:
 
 
 def image_stems(folder: Path) -> dict[str, Path]:
-    """PNG files of a folder by name without ending."""
-    return {path.stem: path for path in sorted(folder.glob("*.png"))}
+    """PNG files of a folder by name without ending; `.PNG` is one too."""
+    return {path.stem: path for path in sorted(folder.glob("*")) if path.suffix.lower() == ".png"}
 
 
 def write_made_samples(

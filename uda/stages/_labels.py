@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uda.core.config import file_digest
+from uda.core.config import digest, file_digest
 from uda.core.console import Console
-from uda.core.errors import DataError
+from uda.core.errors import DataError, UdaError
+from uda.core.inputs import column_values, file_states
 from uda.core.lazy import lazy_import
-from uda.core.manifest import RECEIPTS, read_manifest, read_receipts
+from uda.core.manifest import RECEIPTS, owning_manifest, read_receipts
+from uda.core.resources import find_yaml
 from uda.data.label_space import LabelSpace
 from uda.data.samples import Sample, read_samples
+from uda.data.spec import spec_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +27,9 @@ else:
     label_check = lazy_import("uda.data.label_check")
 
 CHECKED = "manifest_sha256"
-"""Key of the findings that `uda prepare` leaves beside a manifest: the manifest whose labels it has all read."""
+LABELS = "labels_sha256"
+"""Keys of the findings that `uda prepare` leaves beside a manifest: the manifest whose labels it has all read, and the
+state in which it has read them."""
 
 
 def require_labels(manifest: Path, purpose: str = "to learn from") -> None:
@@ -103,13 +108,31 @@ def count_labels(
 def is_checked(manifest: Path) -> bool:
     """Whether this program made the manifest, as it is, after it read or wrote every label in it.
 
-    That is so in a complete stage directory, and for a CSV whose digest `uda prepare` left beside it.
+    That is so in a complete stage directory, and for a CSV for which `uda prepare` vouches in the findings beside it,
+    as long as its labels and their specs are the same.
     """
-    own = file_digest(manifest)
-    if read_manifest(manifest.parent) is not None:
-        receipts = read_receipts(manifest.with_name(RECEIPTS))
+    if owning_manifest(manifest.parent) is not None:
+        own, receipts = file_digest(manifest), read_receipts(manifest.with_name(RECEIPTS))
         return any(one.path == manifest.name and one.sha256 == own for one in receipts)
     try:
-        return bool(json.loads(manifest.with_suffix(".json").read_text())[CHECKED] == own)
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(manifest.with_suffix(".json").read_text())
+        return isinstance(found, dict) and found.items() >= vouch(manifest).items()
+    except (OSError, ValueError, UdaError):
         return False
+
+
+def vouch(manifest: Path) -> dict[str, str]:
+    """What findings say of a manifest whose labels were all read, to be compared later.
+
+    Its digest, and one of its labels' sizes and times and of the specs that they are coded by.
+
+    Raises:
+        ConfigError: a spec is missing.
+    """
+    base = manifest.parent.resolve()
+    specs = {
+        reference: file_digest(find_yaml("configs/datasets", spec_path(reference, base), "dataset"))
+        for reference in sorted(column_values(manifest, "dataset"))
+    }
+    labels = file_states(manifest.parent, sorted(column_values(manifest, "label")))
+    return {CHECKED: file_digest(manifest), LABELS: digest([labels, specs])}

@@ -17,7 +17,7 @@ from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError
 from uda.core.inputs import column_values, input_digest
-from uda.core.manifest import Manifest, complete_manifest, read_manifest
+from uda.core.manifest import Manifest, complete_manifest, owning_manifest, read_manifest
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import RuntimeConfig, share_of
@@ -107,7 +107,7 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     # Where inputs lie is recorded but not fingerprinted: moved results stay valid.
     content = {name: one["digest"] for name, one in digests.items()}
     fingerprint = digest([stage.name, stage.version, settings, content])
-    old = read_manifest(out) if out.is_dir() else None
+    old = owning_manifest(out) if out.is_dir() else None
     if old is None and out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise ConfigError("exists and was not made by this program", out, "choose another --out")
     if old is not None and old.stage != stage.name:

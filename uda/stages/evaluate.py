@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from uda.core.config import Size
 from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.data.label_space import LabelSpace, load_space
-from uda.data.read import Interpolation, LabelReader, Pixels, read_label, read_size
+from uda.data.read import Interpolation, LabelReader, Pixels, read_prediction, read_size
 from uda.data.samples import Sample, read_samples
 from uda.data.spec import index_spec, mapping_table
 from uda.stages._files import image_stems, unique_names
@@ -114,18 +114,20 @@ def _given(job: Job, samples: list[Sample], space: LabelSpace) -> Iterator[tuple
     files = image_stems(job.inputs["predictions"])
     own, by_value = index_spec(space), LabelReader(samples, space)
     table = mapping_table(own, space)
+    indices = f"write class indices of {space.name}, 0 to {space.num_classes - 1}, or 255 for none"
+    images = Counter(image.stem for image in {sample.image for sample in samples})
     with job.console.progress("evaluate", len(samples)) as progress:
         for sample, name in zip(samples, unique_names(samples), strict=True):
-            file = files.get(name) or files.get(sample.image.stem)
+            stem = sample.image.stem
+            wanted = stem if images[stem] == 1 else name  # one prediction never stands for two images
+            file = files.get(name) or files.get(wanted)
             if file is None:
-                mend = f"write {sample.image.stem}.png"
-                raise DataError(f"no prediction for {sample.image.name}", job.inputs["predictions"], mend)
+                what = f"no prediction for {sample.image}"
+                raise DataError(what, job.inputs["predictions"], f"write {wanted}.png")
             if config.coding == "train-ids":
-                prediction: Pixels | None = read_label(file, own, table)
+                yield read_prediction(file, own, table, indices), sample
             else:
-                prediction = by_value.read(replace(sample, label=file))
-            assert prediction is not None
-            yield prediction, sample
+                yield by_value.read_prediction(sample, file), sample
             progress.update(progress.done + 1)
 
 
@@ -150,7 +152,7 @@ def _iou_table(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> pd.DataF
         {
             "class": list(space.names),
             "iou": matrix.iou(),
-            "pixels": array.sum(1),
+            "pixels": matrix.counts.sum(1),  # those predicted to be no class are labelled too
             "predicted_pixels": array.sum(0)[: len(space.classes)],
             "correct_pixels": np.diag(array),
         }

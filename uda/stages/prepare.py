@@ -7,18 +7,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from uda.core.config import Config, file_digest
+from uda.core.config import Config
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
+from uda.core.inputs import column_names
 from uda.core.lazy import lazy_import
 from uda.core.manifest import write_atomically
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.spec import DatasetSpec, load_spec
-from uda.stages._labels import CHECKED
+from uda.stages._labels import vouch
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ def _report(config: PrepareConfig, root: Path, console: Console) -> tuple[Any, l
     """What the checks found, and the rows of the manifest."""
     spec = load_spec(config.dataset)
     space = None if config.label_space is None else load_space(config.label_space)
+    if not config.labels and spec.labels is not None and not config.select.classes:  # classes are told by labels
+        spec = spec.model_copy(update={"labels": None, "ignored": (*spec.ignored, spec.labels)})
     index = indexing.index_dataset(root, spec, config.split)
     index = replace(index, pairs=_select(index.pairs, config, spec, space, root, console))
     with console.progress(f"prepare {spec.name}", len(index.pairs)) as progress:
@@ -96,13 +100,14 @@ def _select(
     """The part of the data set that the settings ask for.
 
     Raises:
-        DataError: nothing is of these groups, or shows these classes.
+        DataError: there is no image of one of these groups, or nothing shows these classes.
     """
     select = config.select
+    groups = {pair.group for pair in pairs}
+    if (unknown := [group for group in select.groups if group not in groups]) and pairs:
+        known = ", ".join(sorted(groups)) or "none"
+        raise DataError(f"has no group {', '.join(unknown)}", root, f"its groups: {known}")
     chosen: Sequence[Any] = [pair for pair in pairs if not select.groups or pair.group in select.groups]
-    if not chosen and pairs:
-        known = ", ".join(sorted({pair.group for pair in pairs})) or "none"
-        raise DataError(f"has no group {', '.join(select.groups)}", root, f"its groups: {known}")
     if select.classes and chosen:
         title = f"prepare {spec.name}: looking for {', '.join(select.classes)}"
         with console.progress(title, len(chosen)) as progress:
@@ -142,26 +147,56 @@ def _judge(config: PrepareConfig, report: Any, root: Path, where: Path, console:
         raise DataError("no usable image is left", root, f"see {where}")
 
 
+def _check_out(out: Path, findings: Path) -> None:
+    """Refuse to replace a file that this program did not make."""
+    if out.suffix != ".csv":
+        raise ConfigError("a manifest's name ends in .csv", out, f"use --out {out}.csv")
+    for file in (out, findings):
+        if file.is_dir():
+            raise ConfigError("is a folder", file, "choose another --out")
+    if out.is_file() and out.stat().st_size and "image" not in column_names(out):
+        raise ConfigError("is no manifest and would be written over", out, "choose another --out")
+    if findings.is_file() and findings.stat().st_size:
+        try:
+            known = "defect_counts" in json.loads(findings.read_text())
+        except (ValueError, TypeError):
+            known = False
+        if not known:
+            raise ConfigError(
+                "holds no findings of uda prepare and would be written over", findings, "choose another --out"
+            )
+
+
+def _check_writable(out: Path) -> None:
+    """See that a file can be made beside `out`: all files of a data set are read before it is written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot be written ({error.strerror})", out, "choose another --out") from error
+
+
 def prepare_to_csv(
     config: PrepareConfig, root: Path, out: Path, console: Console, *, dry_run: bool = False
 ) -> dict[str, Any]:
     """Check the data set at `root`; write the manifest `out` and the findings beside it as JSON.
 
     Raises:
-        ConfigError: `out` has another ending.
+        ConfigError: `out` has another ending, cannot be written, or would replace what this program did not make.
         DataError: defects (the JSON is written all the same; an older manifest is left as it was).
     """
-    if out.suffix != ".csv":
-        raise ConfigError("a manifest's name ends in .csv", out, f"use --out {out}.csv")
-    report, rows = _report(config, root, console)
     findings = out.with_suffix(".json")
+    _check_out(out, findings)
     if not dry_run:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        _check_writable(out)
+    report, rows = _report(config, root, console)
+    if not dry_run:
         write_atomically(findings, (json.dumps(report.to_dict(), indent=2) + "\n").encode())
     _judge(config, report, root, findings, console)
     if not dry_run:
         manifests.write_samples(out, rows)
-        vouched = report.to_dict() | {CHECKED: file_digest(out)}
+        vouched = report.to_dict() | vouch(out)
         write_atomically(findings, (json.dumps(vouched, indent=2) + "\n").encode())
     return {key: value for key, value in report.to_dict().items() if key != "defects"}
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from uda.core import registry
 from uda.core.config import PseudoLabelConfig, Size
 from uda.core.lazy import lazy_import
-from uda.data.label_space import load_space
+from uda.data.label_space import IGNORE, load_space
 from uda.data.read import Interpolation, encode_png
 from uda.data.samples import read_samples
 from uda.stages._files import unique_names, write_made_samples
@@ -60,20 +60,22 @@ def _run(job: Job) -> dict[str, Any]:
     )
     strategy = registry.load("pseudo_labels", config.strategy.name)(config.strategy, len(names))
 
-    # Every process observes all images, so that all know the same thresholds; only the writing is shared.
-    with job.console.progress("pseudo-label: observing", len(data)) as progress:
-        for predicted in inference.predict(network, data, rt, batch=config.batch, everywhere=True):
-            strategy.observe(predicted.logits_BNHW.softmax(1))
-            progress.update(progress.done + len(predicted.indices))
+    if strategy.observes:
+        # Every process observes all images, so that all know the same thresholds; only the writing is shared.
+        with job.console.progress("pseudo-label: observing", len(data)) as progress:
+            for predicted in inference.predict(network, data, rt, batch=config.batch, everywhere=True):
+                strategy.observe(predicted.logits_BNHW.softmax(1))
+                progress.update(progress.done + len(predicted.indices))
 
-    stems, kept = unique_names(samples), np.zeros(len(names), np.int64)
-    seen = np.zeros(len(names), np.int64)
+    stems = unique_names(samples)
+    kept, believed, seen = np.zeros((3, len(names)), np.int64)
     with job.console.progress("pseudo-label: writing", len(data)) as progress:
         for predicted in inference.predict(network, data, rt, batch=config.batch):
             probabilities = predicted.logits_BNHW.softmax(1)
             labels = strategy.label(probabilities).to("cpu", torch.uint8).numpy()
             guess = probabilities.argmax(1).cpu().numpy()
-            seen += np.bincount(guess.ravel(), minlength=len(names))[: len(names)]
+            seen += np.bincount(guess.ravel(), minlength=len(names))
+            believed += np.bincount(guess[labels != IGNORE], minlength=len(names))
             kept += np.bincount(labels.ravel(), minlength=256)[: len(names)]
             for index, label in zip(predicted.indices, labels, strict=True):
                 job.run.write(f"labels/{stems[index]}.png", encode_png(label))
@@ -82,12 +84,20 @@ def _run(job: Job) -> dict[str, Any]:
     if is_first_process():
         job.run.reread()
         write_made_samples(job.run, "samples.csv", space, samples, images=None, labels="labels")
-    counts = np.asarray(rt.gather([kept, seen])).reshape(-1, 2, len(names)).sum(0)
-    return _metrics(names, strategy.thresholds(), counts[0], counts[1])
+    counts = np.asarray(rt.gather([kept, believed, seen])).reshape(-1, 3, len(names)).sum(0)
+    return _metrics(names, strategy.thresholds(), *counts)
 
 
-def _metrics(names: list[str], thresholds: Any, kept: Any, seen: Any) -> dict[str, Any]:
-    """Thresholds, and the part of each class's predicted pixels that is believed."""
+def _metrics(names: list[str], thresholds: Any, kept: Any, believed: Any, seen: Any) -> dict[str, Any]:
+    """Thresholds, and the part of each class's predicted pixels that is believed, be it as another class.
+
+    Args:
+        names: of the classes.
+        thresholds: (N,).
+        kept: pixels that are labelled as each class, (N,).
+        believed: pixels that are most probably of each class and have a label, (N,).
+        seen: pixels that are most probably of each class, (N,).
+    """
     total = max(int(seen.sum()), 1)
     return {
         "coverage": float(kept.sum()) / total,
@@ -96,7 +106,7 @@ def _metrics(names: list[str], thresholds: Any, kept: Any, seen: Any) -> dict[st
                 "threshold": float(thresholds[index]),
                 "pixels": int(kept[index]),
                 "predicted_pixels": int(seen[index]),
-                "coverage": float(kept[index]) / float(seen[index]) if seen[index] else None,
+                "coverage": float(believed[index]) / float(seen[index]) if seen[index] else None,
             }
             for index, name in enumerate(names)
         },
