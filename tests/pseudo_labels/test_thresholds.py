@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from uda.pseudo_labels._histogram import BINS
+from uda.pseudo_labels._histogram import BINS, WIDTH, bins_of, lower_edges
 from uda.pseudo_labels.class_balanced import ClassBalanced, ClassBalancedConfig
 from uda.pseudo_labels.class_median import ClassMedian, ClassMedianConfig
 from uda.pseudo_labels.fixed import Fixed, FixedConfig
@@ -45,7 +45,7 @@ def test_class_median_is_the_sorted_rank_to_one_bin(seed: int, portion: float, c
     for sure, threshold in zip(confidences(batches), labeller.thresholds(), strict=True):
         rank = min(round((1 - portion) * len(sure)), len(sure) - 1)
         wanted = min(sure[rank], cap) if len(sure) else 0.0
-        assert wanted - 1 / BINS <= threshold <= wanted
+        assert wanted - WIDTH <= threshold <= wanted
 
 
 def test_class_median_of_bdl_by_hand() -> None:
@@ -56,8 +56,35 @@ def test_class_median_of_bdl_by_hand() -> None:
     labeller = ClassMedian(ClassMedianConfig(), 3)
     labeller.observe(maps[..., :2])
     labeller.observe(maps[..., 2:])
-    assert labeller.thresholds().tolist() == pytest.approx([0.7, 0.9, 0.0], abs=1 / BINS)
+    assert labeller.thresholds().tolist() == pytest.approx([0.7, 0.9, 0.0], abs=WIDTH)
     assert labeller.label(maps).tolist() == [[[0, 255, 0, 255, 1]]]
+
+
+def test_every_confidence_lies_in_its_bin() -> None:
+    edges = lower_edges()
+    assert len(edges) == BINS + 1 and (np.diff(edges) >= 0).all() and (edges == edges.astype(np.float32)).all()
+    some = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+    near = torch.arange(2**19) * 2.0**-24  # all of float32's distances to 1 up to 2^-5
+    for sure in (some, 1 - near, 1 - 2 * some * 2.0**-6, torch.tensor([0.0, 0.5, 1 - 2.0**-6, 1.0, 1.0000002])):
+        bins = bins_of(sure).numpy()
+        assert bins.min() >= 0 and bins.max() < BINS
+        value = sure.clamp(max=1).numpy().astype(np.float64)
+        assert (edges[bins] <= value).all() and ((value < edges[bins + 1]) | (value == 1)).all()
+        # The distance to 1 is known to a thousandth.
+        assert (value - edges[bins] <= np.minimum(WIDTH, (1 - value) / 2**10)).all()
+    assert bins_of(torch.ones(1)).item() == BINS - 1
+
+
+def test_a_sure_network_is_believed_as_far_as_it_was_asked_to_be() -> None:
+    """Margins of 8 to 16: nearly all confidences are within 2^-16 of 1."""
+    margins = 8 + 8 * torch.rand(40_000, generator=torch.Generator().manual_seed(0))
+    maps = torch.stack([margins, torch.zeros_like(margins)]).softmax(0).view(1, 2, 200, 200)
+    for labeller in (
+        ClassBalanced(ClassBalancedConfig(portion=0.3), 2),
+        ClassMedian(ClassMedianConfig(portion=0.3, cap=1), 2),
+    ):
+        labeller.observe(maps)
+        assert (labeller.label(maps) == 0).double().mean().item() == pytest.approx(0.3, abs=0.01)
 
 
 @given(seed=st.integers(0, 10_000), portion=st.sampled_from([0.01, 0.3, 0.5, 1.0]))
@@ -69,14 +96,14 @@ def test_class_balanced_is_the_sorted_rank_to_one_bin(seed: int, portion: float)
     for sure, threshold in zip(confidences(batches), labeller.thresholds(), strict=True):
         chosen = math.floor(portion * len(sure))
         wanted = sure[::-1][chosen - 1] if chosen else 1.0
-        assert wanted - 1 / BINS <= threshold <= wanted
+        assert wanted - WIDTH <= threshold <= wanted
 
 
 def test_class_balanced_lets_a_rare_class_win() -> None:
     labeller = ClassBalanced(ClassBalancedConfig(portion=1.0), 2)
     maps = torch.tensor([[0.9, 0.1], [0.92, 0.08], [0.45, 0.55]]).T.reshape(1, 2, 1, 3)
     labeller.observe(maps)
-    assert labeller.thresholds().tolist() == pytest.approx([0.9, 0.55], abs=1 / BINS)
+    assert labeller.thresholds().tolist() == pytest.approx([0.9, 0.55], abs=WIDTH)
     torn = torch.tensor([[0.62, 0.38], [0.4, 0.6], [0.91, 0.09]]).T.reshape(1, 2, 1, 3)
     # 0.62 / 0.9 < 1: not believed; 0.6 / 0.55 > 1: class 1; 0.91 / 0.9 > 1: class 0.
     assert labeller.label(torn).tolist() == [[[255, 1, 0]]]
@@ -88,7 +115,7 @@ def test_class_balanced_lets_a_rare_class_win() -> None:
 def test_class_balanced_may_choose_another_class_than_the_most_probable() -> None:
     labeller = ClassBalanced(ClassBalancedConfig(portion=1.0), 3)
     labeller.observe(torch.tensor([[0.9, 0.05, 0.05], [0.3, 0.4, 0.3]]).T.reshape(1, 3, 1, 2))
-    assert labeller.thresholds().tolist() == pytest.approx([0.9, 0.4, 1.0], abs=1 / BINS)
+    assert labeller.thresholds().tolist() == pytest.approx([0.9, 0.4, 1.0], abs=WIDTH)
     torn = torch.tensor([0.55, 0.45, 0.0]).view(1, 3, 1, 1)
     assert labeller.label(torn).item() == 1
 
@@ -115,5 +142,5 @@ def test_half_of_every_class_is_believed_without_a_cap() -> None:
 def test_certainty_and_its_rounding_errors_stay_in_the_last_bin() -> None:
     labeller = ClassMedian(ClassMedianConfig(cap=1.0), 2)
     labeller.observe(torch.tensor([1.0000001, -1e-7]).view(1, 2, 1, 1))
-    assert labeller.thresholds()[0] == pytest.approx(1.0, abs=1 / BINS)
+    assert labeller.thresholds()[0] == pytest.approx(1.0, abs=WIDTH)
     assert labeller.label(torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)).item() == 0

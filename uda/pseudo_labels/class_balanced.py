@@ -1,8 +1,8 @@
 """Believes the same part of every class, and lets rare classes win over frequent ones (CBST, Zou et al. 2018).
 
 A pixel's class is the one whose probability exceeds its own threshold by the largest factor, so labels are
-re-balanced, not only masked. Differences to the authors' code: thresholds are found to 2^-16 in constant memory, and
-no patches of small classes are mined.
+re-balanced, not only masked. Differences to the authors' code: thresholds are found to 2^-16, finer near 1, in constant
+memory, and no patches of small classes are mined.
 """
 
 from __future__ import annotations
