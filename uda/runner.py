@@ -6,10 +6,8 @@ import gc
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import active_children, get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ from uda.core.console import Console, duration
 from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.lazy import lazy_import
 from uda.core.manifest import Manifest
+from uda.core.workers import KilledError, Workers
 from uda.pipeline import Planned
 from uda.stages.base import execute
 
@@ -27,7 +26,6 @@ else:
 
 FAILURES = (UdaError, RuntimeError, MemoryError)
 """What ends one step and need not end the others: torch's errors are RuntimeErrors."""
-_FEWER = "run fewer at a time; the same command goes on with what is there"
 
 
 @dataclass
@@ -119,41 +117,35 @@ def _side_by_side(
     ran = Ran()
     chains = _chains(planned)
     waiting = sorted(planned, key=lambda one: (one.row is None, -chains[one.name]))  # a score takes seconds
-    running: dict[Future[Manifest], tuple[Planned, float]] = {}
-    # Fresh processes: a forked one can use no GPU that its parent has touched.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_process, initargs=(jobs,)) as pool:
-        try:
-            while waiting or running:
-                for one in _ready(waiting, ran):
-                    if len(running) == jobs:
-                        break
-                    waiting.remove(one)
-                    if (inputs := _inputs(one, ran.failed)) is None:
-                        ran.failed[one.name] = None
-                        continue
-                    own = Console(quiet=console.quiet, label=one.name)
-                    running[pool.submit(_step, one, inputs, own, force=force)] = one, time.monotonic()
-                for future in wait(running, return_when=FIRST_COMPLETED).done if running else ():
-                    one, started = running.pop(future)
-                    error = future.exception()
-                    if isinstance(error, BrokenProcessPool):  # whose steps they were is not known
-                        raise RunError(
-                            "a process was killed, as the system does when memory runs out", "--jobs", _FEWER
-                        )
-                    if error is None:
-                        ran.done[one.name] = future.result()
-                        console.say(f"--- {one.name}: done {duration(time.monotonic() - started)} after its inputs")
-                        on_done(one, ran)
-                    elif go_on and isinstance(error, FAILURES):
-                        _leave_out(one, error, ran, console)
-                    else:
-                        raise error
-        except BaseException:
-            # Each process once: a fit keeps what it has and stops, a second time it would stop at once.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in active_children():
-                process.terminate()
-            raise
+    running: dict[str, tuple[Planned, float]] = {}
+    with Workers(jobs, partial(_begin_process, jobs)) as workers:
+        while waiting or workers.busy:
+            for one in _ready(waiting, ran):
+                if not workers.free:
+                    break
+                waiting.remove(one)
+                if (inputs := _inputs(one, ran.failed)) is None:
+                    ran.failed[one.name] = None
+                    continue
+                own = Console(quiet=console.quiet, label=one.name)
+                workers.start(one.name, partial(_step, one, inputs, own, force=force))
+                running[one.name] = one, time.monotonic()
+            if not workers.busy:
+                continue
+            answer = workers.wait()
+            one, started = running.pop(answer.key)
+            error = answer.error
+            if isinstance(error, KilledError):
+                what = "its process was killed, as the system does when memory runs out"
+                error = RunError(what, one.name, "run fewer --jobs; the same command goes on with what is there")
+            if error is None:
+                ran.done[one.name] = answer.value
+                console.say(f"--- {one.name}: done {duration(time.monotonic() - started)} after its inputs")
+                on_done(one, ran)
+            elif go_on and isinstance(error, FAILURES):
+                _leave_out(one, error, ran, console)
+            else:
+                raise error
     return ran
 
 
@@ -174,7 +166,7 @@ def _ready(waiting: Sequence[Planned], ran: Ran) -> list[Planned]:
 
 
 def _begin_process(jobs: int) -> None:
-    """A process of its own: out of Ctrl-C's reach, which the first process passes on; with its share of the cores.
+    """A process of its own: out of Ctrl-C's reach, which the first process passes on once; with its share of the cores.
 
     Who has set OMP_NUM_THREADS has chosen for each process: he may have other programs beside this one, and threads
     that outnumber the cores slow all of them down several times.
