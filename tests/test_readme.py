@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -39,7 +42,7 @@ def test_every_command_shown_exists_with_its_options() -> None:
 def test_every_folder_of_the_tree_exists_and_every_link_leads_somewhere() -> None:
     for name in re.findall(r"^\| `(\w+)/` \|", README, re.M):
         assert (ROOT / name).is_dir()
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
+    for link in re.findall(r"\]\(([^)#]+)\)", re.sub(r"```.*?```", "", README, flags=re.S)):
         assert link.startswith("http") or (ROOT / link).is_file(), link
 
 
@@ -67,3 +70,19 @@ def test_ones_own_data_go_through_the_loop(tmp_path: Path, simulator: str) -> No
     must("predict", "--segmenter", segmenter, photo, "--out", tmp_path / "predicted")
     with Image.open(tmp_path / "predicted" / "0.png") as made_labels:
         assert made_labels.size == (128, 64)
+
+
+def test_a_translator_of_ones_own_is_fitted_and_renders(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (tmp_path / "my_translator.py").write_text(code)
+    must("minicity", "--tiny", "--out", tmp_path / "city")
+    for name, layout in (("gta5", "gta5"), ("cityscapes", "cityscapes")):
+        must("prepare", name, tmp_path / "city" / layout, "--out", tmp_path / f"{name}.csv")
+    own = ("--set", "translator.name=my_translator:MyTranslator", "--set", "size=[64,128]", "--set", "fit.images=4")
+    given = ("--source", tmp_path / "gta5.csv", "--target", tmp_path / "cityscapes.csv")
+    command = [sys.executable, "-m", "uda", "translate", *map(str, (*own, *given, "--out", tmp_path / "out"))]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert len(list((tmp_path / "out" / "images").glob("*.png"))) == len(pd.read_csv(tmp_path / "gta5.csv"))
+    log = (tmp_path / "out" / "log.jsonl").read_text()
+    assert '"gan"' in log and '"discriminator"' in log

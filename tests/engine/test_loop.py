@@ -211,6 +211,13 @@ def test_weights_that_a_finite_loss_has_broken_are_neither_saved_nor_kept(tmp_pa
         assert state["images_seen"] == 8
 
 
+def test_players_without_optimizer_and_terms_without_weight_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="game: no optimizer for player 'judge'; name it in the settings' optimizers"):
+        play(Game(), tmp_path / "one", plan(optimizers={"maker": OptimizerConfig()}))
+    with pytest.raises(ConfigError, match="game: term 'keep' has no weight; name it in the settings' weights"):
+        play(Game(), tmp_path / "two", plan(weights={"fool": 1.0, "judge": 1.0}))
+
+
 def test_without_any_weight_there_is_nothing_to_learn(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="game: all weights are 0: nothing would be learnt; give a term a weight"):
         play(Game(), tmp_path / "out", plan(weights={"fool": 0.0, "keep": 0.0, "judge": 0.0}))

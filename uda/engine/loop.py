@@ -107,7 +107,7 @@ def fit(
         The last means of all terms, and `images_per_second`.
 
     Raises:
-        ConfigError: all weights are 0.
+        ConfigError: all weights are 0, or a player has no optimizer, or a term no weight.
         RunError: a loss, or a weight of a network, is not finite.
         Interrupted: asked to stop; resumable.
     """
@@ -117,6 +117,10 @@ def fit(
     for network in trainable.networks.values():
         runtime.place(network).train()
     groups = trainable.groups()
+    if missing := groups.keys() - plan.optimizers.keys():
+        raise ConfigError(
+            f"no optimizer for player '{min(missing)}'", plan.title, "name it in the settings' optimizers"
+        )
     optimizers = {name: make_optimizer(plan.optimizers[name], groups[name]) for name in groups}
     parameters = {name: [p for group in groups[name] for p in group.parameters] for name in groups}
     seen, metrics = _load(trainable, optimizers, runtime, run)
@@ -147,7 +151,7 @@ def fit(
                 set_rate(optimizer, plan.schedule, context.progress)
                 with runtime.autocast():
                     terms = trainable.losses(player, batch, context)
-                    weighted = [plan.weights[name] * term for name, term in terms.items()]
+                    weighted = [_weight(name, plan) * term for name, term in terms.items()]
                     # A player may sit a turn out (a lazy regulariser, all weights 0).
                     total = torch.stack(weighted).sum() if weighted else torch.zeros(())
                 optimizer.zero_grad(set_to_none=True)
@@ -187,6 +191,12 @@ def fit(
 
 
 _STATUS_SECONDS = 5.0
+
+
+def _weight(term: str, plan: Plan) -> float:
+    if term not in plan.weights:
+        raise ConfigError(f"term '{term}' has no weight", plan.title, "name it in the settings' weights")
+    return plan.weights[term]
 
 
 def _only(player: str | None, parameters: Mapping[str, Sequence[nn.Parameter]]) -> None:
