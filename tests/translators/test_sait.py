@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from uda.core.errors import ConfigError
 from uda.core.training import OptimizerConfig
 from uda.data.batch import Batch, Context
+from uda.nets.patch_discriminator import MultiScaleDiscriminator
 from uda.nets.segmenter import SegmenterNetwork, as_guide
 from uda.translators.base import Setting
 from uda.translators.sait import Sait, SaitConfig, SaitWeights
@@ -233,6 +234,38 @@ def test_the_parts_for_short_fits_are_trained() -> None:
         parts = [p for name, p in network.named_parameters() if name.startswith(("noise", "merge", "retouch"))]
         assert len(parts) == 10
         assert all(p.grad is not None and p.grad.any() for p in parts)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_discriminators_see_the_guides_maps_of_a_translations_original(alone: bool) -> None:
+    off = {"guidance": False, "weights": SaitWeights(symmetric_ce=0)}
+    guide = _Counting()
+    translator, batch, turn = make(guide, discriminator_guidance=True, **off), make_batch(), context()
+    assert Sait.requires_guide(translator.config)
+    seen: list[torch.Tensor] = []
+    translator.networks["discriminator_target"].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    if not alone:
+        translator.losses("generator", batch, turn)["gan"].backward()
+        assert all(p.grad is not None and p.grad.any() for p in translator.networks["encoder_source"].parameters())
+    translator.losses("discriminator", batch, turn)
+    assert guide.calls == 2
+    source, target = (4 * images for images in (batch.source_images_BCHW, batch.target_images_BCHW))  # type: ignore[operator]
+    real, fake = seen[-1].split(2)
+    assert torch.equal(real[:, 3:], target.softmax(1)) and torch.equal(real[:, :3], batch.target_images_BCHW)  # type: ignore[arg-type]
+    assert torch.equal(fake[:, 3:], source.softmax(1))
+    assert alone or torch.equal(fake, seen[0])
+
+
+def test_fine_details_are_those_of_the_image_beside_its_map() -> None:
+    torch.manual_seed(0)
+    plain, network = (MultiScaleDiscriminator(4, 2, 2, details=8.0, maps=maps) for maps in (0, 2))
+    weights = {key: value[:, :3] if value.shape[1:2] == (5,) else value for key, value in network.state_dict().items()}
+    plain.load_state_dict(weights)
+    images, maps = torch.rand(1, 3, 32, 32), torch.rand(1, 2, 32, 32)
+    for one, other in zip(network(torch.cat([images, 0 * maps], 1)), plain(images), strict=True):
+        torch.testing.assert_close(one, other)
+    for one, other in zip(network(torch.cat([images, maps], 1)), plain(images), strict=True):
+        assert not torch.allclose(one, other)
 
 
 def test_a_translator_that_retouches_begins_near_its_images() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,16 +23,17 @@ class MultiScaleDiscriminator(nn.Module):
         scales: sizes looked at; each is half of the one before (3x3 average, border not counted).
         details: where it is not 0, all scales but the last see the image's fine details alone, so many times as strong.
             Faint textures stand out there, which a discriminator of whole images may not notice in hundreds of steps.
+        maps: channels of a map that lies behind the image's three.
     """
 
-    def __init__(self, width: int, layers: int, scales: int, *, details: float = 0.0) -> None:
+    def __init__(self, width: int, layers: int, scales: int, *, details: float = 0.0, maps: int = 0) -> None:
         super().__init__()
         self.details = details
         self.smallest = 2 ** (layers + scales - 1)
-        self.scales = nn.ModuleList([_patch_discriminator(width, layers) for _ in range(scales)])
+        self.scales = nn.ModuleList([_patch_discriminator(3 + maps, width, layers) for _ in range(scales)])
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:
-        """Images -> one map of raw outputs (B, 1, h, w) for each scale, the largest first.
+        """Images, with their maps -> one map of raw outputs (B, 1, h, w) for each scale, the largest first.
 
         Raises:
             ConfigError: the images are too small for that many scales and layers.
@@ -48,8 +50,12 @@ class MultiScaleDiscriminator(nn.Module):
             if index:
                 images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
             last = index == len(self.scales) - 1
-            outputs.append(body(self.details * fine_details(images) if self.details and not last else images))
+            outputs.append(body(self._detailed(images) if self.details and not last else images))
         return outputs
+
+    def _detailed(self, images: Tensor) -> Tensor:
+        details, maps = self.details * fine_details(images[:, :3]), images[:, 3:]
+        return torch.cat([details, maps], dim=1) if maps.shape[1] else details
 
 
 def fine_details(images_BCHW: Tensor) -> Tensor:
@@ -57,8 +63,8 @@ def fine_details(images_BCHW: Tensor) -> Tensor:
     return images_BCHW - F.avg_pool2d(F.pad(images_BCHW, (2,) * 4, mode="reflect"), 5, stride=1)
 
 
-def _patch_discriminator(width: int, layers: int) -> nn.Sequential:
-    widths = [3, *(width * 2**level for level in range(layers))]
+def _patch_discriminator(channels: int, width: int, layers: int) -> nn.Sequential:
+    widths = [channels, *(width * 2**level for level in range(layers))]
     body: list[nn.Module] = []
     for before, after in pairwise(widths):
         body += [convolution(before, after, 4, 2), nn.LeakyReLU(0.2)]

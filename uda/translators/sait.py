@@ -10,7 +10,7 @@ take the fakes of the generator's turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -108,6 +108,9 @@ class SaitConfig(TranslatorConfigBase):
     discriminator_details: float = Field(default=0.0, ge=0)
     """Where it is not 0, the discriminators' scales but the last see an image's fine details alone, so many times as
     strong: faint textures are learnt in fewer steps (not from the paper)."""
+    discriminator_guidance: bool = False
+    """The discriminators see the guide's probabilities behind an image, those of its original behind a translation:
+    looks are held against each other class by class (not from the paper; SG-GAN's and SemGAN's see maps too)."""
     cycle_guide: Literal["source", "translated"] = "source"
     """What guides the way back of the cycle: logits on the original image or on its translation (not stated)."""
     log_floor: float = Field(default=1e-4, gt=0, lt=1)
@@ -157,7 +160,8 @@ class Sait(_averages.AbstractAveragedTranslator):
             raise ConfigError(
                 "needs a segmenter as guide",
                 "translator sait",
-                "give --guide, or set translator.guidance false and translator.weights.symmetric_ce 0",
+                "give --guide, or set translator.guidance and translator.discriminator_guidance false and "
+                "translator.weights.symmetric_ce 0",
             )
         self._setting = setting
         networks: dict[str, nn.Module] = {}
@@ -169,8 +173,8 @@ class Sait(_averages.AbstractAveragedTranslator):
 
     @classmethod
     def requires_guide(cls, config: SaitConfig) -> bool:
-        """Both the modulation and the symmetric cross-entropy need logits."""
-        return config.guidance or config.weights.symmetric_ce > 0
+        """The modulation, the symmetric cross-entropy, and discriminators that see maps need logits."""
+        return config.guidance or config.discriminator_guidance or config.weights.symmetric_ce > 0
 
     @classmethod
     def varies(cls, config: SaitConfig) -> bool:
@@ -183,7 +187,7 @@ class Sait(_averages.AbstractAveragedTranslator):
         active = self._of("discriminator") + (self._of("generator") if player == "generator" else [])
         with spectral.weights_once(active):
             if player == "discriminator":
-                return {"discriminator": discriminator_turn(self.networks, images, context, self._fake_of(images))}
+                return {"discriminator": self._discriminators(images, context)}
             terms: dict[str, Tensor] = {}
             for domain in OTHER:
                 add_terms(terms, self._one_way(domain, images[domain], context))
@@ -211,12 +215,22 @@ class Sait(_averages.AbstractAveragedTranslator):
         prefixes = ("discriminator",) if player == "discriminator" else self._averaged
         return [network for name, network in self.networks.items() if name.startswith(prefixes)]
 
-    def _fake_of(self, images: Mapping[str, Tensor]) -> Callable[[str], Tensor]:
-        def fake(domain: str) -> Tensor:
-            own = images[domain]
-            return self._render(domain, own, self._guidance(domain, own), averaged=False)
+    def _discriminators(self, images: Mapping[str, Tensor], context: Context) -> Tensor:
+        logits = {domain: self._real_logits(domain, images[domain], context) for domain in OTHER}
+        real = {domain: self._judged(images[domain], logits[domain]) for domain in OTHER}
 
-        return fake
+        def fake(domain: str) -> Tensor:
+            made = self._render(domain, images[domain], logits[domain], averaged=False)
+            return self._judged(made, logits[domain])
+
+        return discriminator_turn(self.networks, real, context, fake)
+
+    def _judged(self, images: Tensor, logits: Tensor | None) -> Tensor:
+        """What a discriminator sees: images, and behind them the guide's probabilities where the settings say so."""
+        if not self.config.discriminator_guidance:
+            return images
+        assert logits is not None  # the settings ask for a guide
+        return torch.cat([images, logits.float().softmax(1).to(images.dtype)], dim=1)
 
     def _one_way(self, domain: str, images: Tensor, context: Context) -> dict[str, Tensor]:
         """The generators' terms of translating one domain's images to the other domain and back."""
@@ -227,12 +241,13 @@ class Sait(_averages.AbstractAveragedTranslator):
 
         levels = content_levels(self.networks[f"encoder_{domain}"], images)
         fake = _decode(generate_there, images, levels, self._modulations(there, logits), _random.drawing())
-        context.made[f"fake_{there}"] = fake.detach()
+        judged = self._judged(fake, logits)
+        context.made[f"fake_{there}"] = judged.detach()
         if weights.reconstruction:
             terms["reconstruction"] = consistency.l1(_decode(generate, images, levels, own), images)
         if weights.gan:
             discriminator = self.networks[f"discriminator_{there}"]
-            terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, fake)
+            terms["gan"] = multiscale.multiscale_generator_loss("lsgan", discriminator, judged)
 
         guided_back = self.config.guidance and self.config.cycle_guide == "translated" and weights.image_cycle > 0
         guide_there = self._setting.guide_of(there)
@@ -310,6 +325,7 @@ def _networks(config: SaitConfig, setting: Setting) -> dict[str, nn.Module]:
         config.discriminator_layers,
         config.discriminator_scales,
         details=config.discriminator_details,
+        maps=setting.num_classes if config.discriminator_guidance else 0,
     )
     normalised = {"spade": config.spade_spectral_norm, "discriminator": config.discriminator_spectral_norm}
     for name, network in made.items():
