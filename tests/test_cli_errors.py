@@ -107,6 +107,12 @@ def test_every_kind_is_listed_one_name_and_one_sentence_a_line(told: Told, kind:
     assert json.loads(told.out) == found
 
 
+@pytest.mark.parametrize("verb", ["iterate", "plan"])
+def test_help_offers_no_option_that_is_always_refused(told: Told, verb: str) -> None:
+    assert told(verb, "--help")[0] == 0
+    assert "--config" not in told.out and "--seeds" in told.out
+
+
 def test_help_names_what_can_be_listed(told: Told) -> None:
     assert told("list", "--help")[0] == 0
     first = told.out.split("List ", 1)[1].split(".", 1)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ class House:
 
     def manifest(self, name: str, *, labels: Sequence[str] = ("",)) -> Path:
         file = self.folder / f"own_{name}.csv"
-        rows = [f"{number}.png,{label},gta5" for number, label in enumerate(labels)]
+        rows = [f"{name}_{number}.png,{label},gta5" for number, label in enumerate(labels)]
         file.write_text("\n".join(["image,label,dataset", *rows]) + "\n")
         return file
 
@@ -229,7 +230,7 @@ def test_steps_are_sorted_by_their_inputs_whatever_the_files_order(house: House)
 
 
 def test_steps_that_wait_for_each_other_are_told(house: House) -> None:
-    house.step("labels")["inputs"]["target"] = "segment/samples.csv"
+    house.step("labels")["inputs"]["segmenter"] = "segment"
     text = house.refused(rounds=1)
     assert text.startswith("labels@1, segment@1, evaluate@1: steps wait for each other")
 
@@ -249,6 +250,67 @@ def test_an_input_that_names_no_step_is_told_with_the_nearest(house: House, step
     assert said.startswith(f"step {step}: ")
     assert f"'{text}'" in said
     assert told in said
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "text", "told"),
+    [
+        ("segment", "source", "translate/sample.csv", "is no manifest; did you mean 'translate/samples.csv'?"),
+        ("segment", "source", "translate", "is no manifest; write translate/samples.csv"),
+        ("segment", "source", "translate/images", "is no manifest; did you mean"),
+        ("segment", "pseudo", "labels", "is no manifest; write labels/samples.csv"),
+        ("segment", "source", "previous.segment", "is no manifest, and segment makes none; name another step"),
+        ("translate", "target", "target/sample.csv", "is no manifest; write target/samples.csv"),
+        ("evaluate", "segmenter", "labels", "leaves no weights (pseudo-label); name a step that is fitted"),
+        ("source", "root", "city/gta", "no 'gta' is left by city; did you mean 'city/gta5'?"),
+        ("oracle", "init", "source_only/weights.pth", "no 'weights.pth' is left by source_only"),
+        ("segment", "pseudos", "labels/samples.csv", "segment takes no input pseudos; did you mean 'pseudo'?"),
+    ],
+)
+def test_an_input_that_its_step_does_not_make_is_told(house: House, step: str, key: str, text: str, told: str) -> None:
+    house.step(step)["inputs"][key] = text
+    said = house.refused()
+    assert said.startswith(f"step {step}: ") and key in said
+    assert told in said
+
+
+def test_files_and_folders_that_a_step_makes_can_be_named(house: House) -> None:
+    house.step("segment")["inputs"] |= {"also": "translate/target_samples.csv", "init": "source_only/model.json"}
+    house.step("evaluate")["inputs"] = {"predictions": "labels/labels", "target": "val/samples.csv"}
+    house.step("val")["inputs"]["root"] = "city/cityscapes/leftImg8bit"
+    assert paths(house.expand(rounds=1)["evaluate@1"], house.out)["predictions"] == "round_1/labels/labels"
+
+
+@pytest.mark.parametrize(("row", "other"), [("fancy", "evaluate@1"), ("source only", "source_only_score")])
+def test_rows_of_one_name_are_refused(house: House, row: str, other: str) -> None:
+    house.step("evaluate")["row"] = row
+    said = house.refused(rounds=2)
+    assert f"pipeline loop.yaml: row '{row}' is both {other}'s and evaluate@" in said
+    assert "write {round} in it" in said
+    house.step("evaluate")["row"] = "fancy"
+    assert house.expand(rounds=1)
+
+
+def test_an_out_that_cannot_hold_a_loop_is_refused(house: House) -> None:
+    (house.folder / "notes.txt").write_text("mine")
+    for out in (house.folder / "notes.txt", house.folder / "notes.txt/run"):
+        house.out = out
+        assert house.refused() == f"{house.folder / 'notes.txt'}: is a file, not a folder; choose another --out"
+    house.out = house.folder / "runs"
+    run_fake(house, stop_before="oracle")
+    for out in (house.folder / "runs/source_only", house.folder / "runs/source_only/seed_0"):
+        house.out = out
+        step = house.folder / "runs/source_only"
+        assert house.refused() == f"{step}: holds the results of 'segment'; choose another --out"
+
+
+def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert house.refused(device="cuda") == "device cuda: no CUDA device is available; use --device cpu or auto"
+    assert "device cuda:1: no CUDA device" in house.refused("segment.runtime.device=cuda:1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert "device cuda:1: there are 1 CUDA devices, numbered from 0" in house.refused(device="cuda:1")
+    assert house.expand(device="cuda")
 
 
 def test_a_start_that_names_no_step_is_told(house: House) -> None:
@@ -451,9 +513,41 @@ def test_without_val_nothing_is_scored(house: House, capsys: pytest.CaptureFixtu
     assert {"source_only", "oracle"} <= set(house.expand(given=given, rounds=0))
 
 
+def test_images_that_are_learnt_from_and_scored_are_told(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    (house.folder / "linked").symlink_to(house.folder)
+    given = {name: house.manifest(name, labels=["x.png", "y.png"]) for name in ("source", "target", "val")}
+    given["val"].write_text("image,label,dataset\nval_0.png,x.png,gta5\nlinked/target_1.png,x.png,gta5\n")
+    house.expand(given=given)
+    told = f"val and target share 1 images, first {house.folder / 'target_1.png'}: "
+    assert capsys.readouterr().err == f"{told}they teach oracle, labels, and are scored\n"
+    del house.graph["each_round"]["segment"]["inputs"]["pseudo"], house.graph["each_round"]["labels"]
+    given["target"] = house.manifest("target", labels=["", ""])
+    house.expand(given=given)
+    assert "share" not in capsys.readouterr().err  # the images alone are no secret of the score
+
+
 @pytest.mark.parametrize(("given", "missing"), [("source", "target"), ("target", "source"), ("val", "source")])
 def test_own_data_need_source_and_target(house: House, given: str, missing: str) -> None:
     assert f"--{missing} is missing" in house.refused(given={given: house.manifest(given)})
+
+
+def test_random_weights_under_a_recipe_for_pretrained_ones_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "resnet.pth").touch()
+
+    def said(name: str, *assignments: str, tiny: bool = False) -> str:
+        data = None if tiny or name == "minicity" else tmp_path
+        expand(Request(name, tmp_path / "run", data=data, assignments=assignments, tiny=tiny), Console())
+        return capsys.readouterr().err
+
+    assert said("gta5_to_cityscapes") == (
+        "source_only, oracle, segment: BatchNorm is frozen and all weights start at random; "
+        "--set segment.segmenter.pretrained=FILE gives them an encoder's\n"
+    )
+    assert not said("gta5_to_cityscapes", f"segment.segmenter.pretrained={tmp_path / 'resnet.pth'}")
+    assert not said("gta5_to_cityscapes", tiny=True)
+    assert not said("minicity")  # from random weights on purpose: its BatchNorm learns
 
 
 def test_own_manifests_are_checked(house: House) -> None:
@@ -530,6 +624,29 @@ def test_a_changed_setting_makes_its_step_stale_and_what_follows_from_it(house: 
         "segment@2": "its input translate@2 is made first",
         "evaluate@2": "its input segment@2 is made first",
     }
+
+
+def test_how_a_label_spaces_path_is_written_makes_nothing_stale_and_what_it_says_does(house: House) -> None:
+    space = house.folder / "space.yaml"
+    space.write_text("name: own\nclasses: [{name: road, color: [0, 0, 0]}, {name: car, color: [9, 0, 0]}]\n")
+    run_fake(house, "label_space=space.yaml")
+    for text in ("./space.yaml", str(space), "plugin_path/../space.yaml"):
+        assert set(reasons(house, f"label_space={text}").values()) == {("skip", "complete, same settings and inputs")}
+    space.write_text(space.read_text().replace("car", "sky"))
+    assert reasons(house, "label_space=space.yaml")["source"] == ("run", "stale: input label_space changed")
+    shipped = reasons(house)["source"][1]
+    assert shipped == "stale: config label_space default -> cityscapes19, input label_space changed"
+
+
+def test_code_outside_the_package_makes_stale_what_came_of_it(house: House) -> None:
+    run_fake(house)
+    code = house.folder / "plugin_path/uda_plugin.py"
+    code.write_text(code.read_text() + "# edited\n")
+    found = reasons(house)
+    assert re.fullmatch(
+        r"stale: config segmenter\.code\.uda_plugin\.py [0-9a-f]{8} -> [0-9a-f]{8}", found["source_only"][1]
+    )
+    assert found["source_only"][0] == found["labels@1"][0] == "run" and found["source"][0] == "skip"
 
 
 def test_another_seed_shares_the_data(house: House) -> None:

@@ -21,7 +21,7 @@ from uda.cli_options import (
     jobs_option,
     loop,
     run_guarded,
-    size_of_training,
+    settings_of_training,
     some,
 )
 from uda.core.errors import ConfigError
@@ -68,7 +68,7 @@ def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> No
     from uda.stages.base import decide, execute
 
     paths, speaker = given(inputs), console()
-    stage, config = _stage_settings(name, options, size_of_training(name, options, paths, speaker))
+    stage, config = _stage_settings(name, options, settings_of_training(name, options, paths, speaker))
     if options.dry_run:
         decision = decide(stage, config, paths, options.out, force=options.force)
         if stage.check is not None:

@@ -24,8 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXISTING = click.Path(path_type=Path)
 """A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
 
-_SIZED = ("pseudo-label", "evaluate")
-"""Verbs that show images to a segmenter, at the size of its training unless they are told another."""
+_TRAINED = ("pseudo-label", "evaluate")
+"""Verbs that show images to a segmenter, at its training's size and for its classes unless they are told others."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ _LOOP = {
         "--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."
     ),
     **_COMMON,
+    "configs": click.option("--config", "configs", multiple=True, hidden=True, help="Refused, saying what to write."),
     "seeds": click.option(
         "--seeds",
         metavar="N,...",
@@ -165,14 +166,36 @@ def given(inputs: Mapping[str, Path | None]) -> dict[str, Path]:
     return {name: path.absolute() for name, path in inputs.items() if path is not None}
 
 
-def size_of_training(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> dict[str, list[int]]:
-    """The size that a given segmenter was trained at, as a setting, where a command names neither config nor size."""
-    asked = options.configs or options.tiny or any(text.startswith("size=") for text in options.assignments)
-    if name not in _SIZED or "segmenter" not in paths or asked:
+def settings_of_training(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> dict[str, Any]:
+    """Size and label space that a given segmenter was trained with, where a command names neither config nor these."""
+    from uda.segmenters._store import DESCRIPTION
+
+    segmenter = paths.get("segmenter")
+    if name not in _TRAINED or options.configs or segmenter is None or not (segmenter / DESCRIPTION).is_file():
+        return {}  # the stage tells what is no segmenter
+    return _trained_size(name, options, segmenter, speaker) | _trained_space(name, options, segmenter, speaker)
+
+
+def _trained_space(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:
+    from uda.core.inputs import is_yaml_path
+    from uda.segmenters._store import describe
+    from uda.stages.catalog import get_stage
+
+    space = str(describe(segmenter)["label_space"])
+    gone = is_yaml_path(space) and not Path(space).is_file()
+    if gone or any(text.startswith("label_space=") for text in options.assignments):
+        return {}
+    if space != get_stage(name).config.model_fields["label_space"].default:
+        speaker.say(f"{name}: no label space is named: the classes are those of {space}, as the segmenter was trained")
+    return {"label_space": space}
+
+
+def _trained_size(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:
+    if options.tiny or any(text.startswith("size=") for text in options.assignments):
         return {}
     from uda.stages._files import trained_size
 
-    size = trained_size(paths["segmenter"])
+    size = trained_size(segmenter)
     if size is None:
         speaker.say(f"{name}: the segmenter does not say what size it was trained at; --set size=[HEIGHT,WIDTH] does")
         return {}

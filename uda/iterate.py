@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from uda import pipeline, runner
+from uda import own_data, pipeline, runner
 from uda.core.console import Console, duration, size
 from uda.core.errors import DataError, UdaError
 from uda.core.manifest import Manifest, write_atomically
@@ -41,16 +42,24 @@ def iterate(
     steps = [one for plan in decided for one in plan]
     for one, decision in steps:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
+    # A bad label of one's own would end the run hours in.
+    own_data.check_labels([one for one, decision in steps if decision.action != "skip"], console)
     say_cost(steps, requests[0], console, measure=True)
     running = {one.name for one, decision in steps if decision.action != "skip"}
     plans = [[one for one, _ in plan] for plan in decided]
+    if is_first_process():
+        _drop_older(plans, requests, running, console)
     runs = {one.name: (plan, request) for plan, request in zip(plans, requests, strict=True) for one in plan}
 
     def on_done(one: pipeline.Planned, ran: runner.Ran) -> None:
         if one.row is None or one.name not in running or not is_first_process():
             return
         console.say(f"{one.name}: {one.row} {100 * ran.done[one.name].metrics['miou']:.1f} mIoU")
-        _write_so_far(*runs[one.name], ran, console)
+        plan, request = runs[one.name]
+        if all(one.name in ran.done for one in plan):
+            _attempt(lambda: _write(summarize(plan, ran.done, request), request), console)
+        else:
+            _write_so_far(plan, request, running - ran.done.keys(), console)
 
     done = runner.run([one for one, _ in steps], console, force=requests[0].force, jobs=jobs, on_done=on_done).done
     reports = [summarize(plan, done, request) for plan, request in zip(plans, requests, strict=True)]
@@ -60,17 +69,44 @@ def iterate(
         _tell(reports, requests, console, as_json=as_json)
 
 
-def _write_so_far(
-    planned: Sequence[pipeline.Planned], request: pipeline.Request, ran: runner.Ran, console: Console
+def _drop_older(
+    plans: Sequence[Sequence[pipeline.Planned]],
+    requests: Sequence[pipeline.Request],
+    running: Collection[str],
+    console: Console,
 ) -> None:
-    """Write a seed's report while other steps go on: the page alone, and all of it once the seed's steps are done."""
+    """Take away the reports of what is about to be made anew: however far this run comes, they are none of it."""
+    if running and len(requests) > 1:
+        (requests[0].out.parent / "report.html").unlink(missing_ok=True)
+    for plan, request in zip(plans, requests, strict=True):
+        if not any(one.name in running for one in plan):
+            continue
+        page = request.out / "report.html"
+        there = page.exists()
+        for file in (request.out / "report.json", request.out / "iou.csv", page):
+            file.unlink(missing_ok=True)
+        if there and any(one.name not in running for one in plan):
+            _write_so_far(plan, request, running, console)
+
+
+def _write_so_far(
+    planned: Sequence[pipeline.Planned], request: pipeline.Request, waiting: Collection[str], console: Console
+) -> None:
+    """Write a seed's page while steps go on; what waits to be made anew is not shown as it was."""
+    steps = {_below_run(one, request): one.name not in waiting for one in planned}
+    _attempt(lambda: reporting.write_report([request.out], request.out / "report.html", steps), console)
+
+
+def _attempt(write: Callable[[], object], console: Console) -> None:
     try:
-        if all(one.name in ran.done for one in planned):
-            _write(summarize(planned, ran.done, request), request)
-        else:
-            reporting.write_report([request.out], request.out / "report.html")
+        write()
     except (UdaError, OSError) as error:  # the steps beside it may be renaming their directories; they are worth more
         console.say(f"no report of what is there so far: {error}")
+
+
+def _below_run(one: pipeline.Planned, request: pipeline.Request) -> str:
+    """Path of a step below its run."""
+    return one.out.relative_to(request.out).as_posix()
 
 
 def _write(report: dict[str, Any], request: pipeline.Request) -> None:
@@ -90,6 +126,10 @@ def _tell(
     alone = len(requests) == 1
     if not alone:
         page = reporting.write_report(folders, folders[0].parent / "report.html")
+    for report, folder in zip(reports, folders, strict=True):
+        if report["segmenter"] is not None:
+            segmenter = shlex.quote(str(folder / report["segmenter"]))
+            console.say(f"the last round's segmenter, to use: uda predict --segmenter {segmenter} IMAGES --out DIR")
     if as_json:  # nothing else on stdout, so that programs can read it
         console.result(json.dumps(reports[0] if alone else reports, indent=2))
         console.say(f"report: {page}")
@@ -207,6 +247,7 @@ def summarize(
     if last and {"source only", "oracle"} <= set(scores) and scores["oracle"] > scores["source only"]:
         closed = (last[-1] - scores["source only"]) / (scores["oracle"] - scores["source only"])
     loaded = pipeline.load_pipeline(request)
+    segmenter = _last_segmenter(planned)
     return {
         "classes": classes,
         "rows": rows,
@@ -215,4 +256,32 @@ def summarize(
         "seed": request.seed or 0,
         "label_space": loaded.label_space,
         "published": loaded.published,
+        "steps": [_below_run(one, request) for one in planned],
+        "segmenter": None if segmenter is None else _below_run(segmenter, request),
+        "data": _own_data(request),
     }
+
+
+def _last_segmenter(planned: Sequence[pipeline.Planned]) -> pipeline.Planned | None:
+    """The segmenter that the last round's row scores; unscored, the one that the last round's others lead to."""
+    last = max((one.round for one in planned if one.round is not None), default=None)
+    steps = {one.name: one for one in planned if one.round is not None and one.round == last}
+    scores = [one for one in steps.values() if one.row is not None and not one.comparator and "segmenter" in one.inputs]
+    scored = [steps[name] for one in scores if (name := one.inputs["segmenter"].step) in steps]
+    return next(iter([*scored, *(one for one in reversed(steps.values()) if one.stage.name == "segment")]), None)
+
+
+def _own_data(request: pipeline.Request) -> dict[str, dict[str, Any]]:
+    """One's own manifests, by name: path, images and how many of them have labels."""
+    from uda.data.samples import read_samples  # pandas, only when own data are given
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, path in request.given.items():
+        found[name] = {"path": str(path.absolute())}
+        try:
+            samples = read_samples(path)
+        except UdaError:  # changed under the run: that is no reason to lose its report
+            continue
+        labelled = sum(sample.label is not None for sample in samples)
+        found[name] |= {"images": len(samples), "labelled": labelled}
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
@@ -48,8 +48,59 @@ def without_unwanted(planned: list[Planned], request: Request, console: Console)
         raise DataError(what, request.given["target"], "name labels in some of its rows, or choose another --pipeline")
     if "val" not in request.given:
         kept = _without_bounds(planned, kept, console)
+    _say_shared(kept, request, console)
     wanted = {source.step for one in kept for source in one.inputs.values()}
     return [one for one in kept if one.name in wanted or one.stage.name not in STAGES]
+
+
+def check_manifests(planned: Sequence[Planned]) -> None:
+    """See of manifests that no step makes that their images are there, and that their labels' specs know the classes.
+
+    Raises:
+        ConfigError: a dataset spec is missing or wrong.
+        DataError: a manifest cannot be read, images are missing, or a spec has no class of the label space.
+    """
+    if not (own := _own_manifests(planned)):
+        return
+    from uda.data.label_space import load_space
+    from uda.data.samples import load_specs, read_samples  # pandas, only when own data are given
+    from uda.data.spec import require_common_class
+
+    for manifest, spaces in own.items():
+        samples = read_samples(manifest, check_files=True)
+        specs = load_specs([one for one in samples if one.label is not None]) if spaces else {}
+        for spec, space in ((spec, space) for spec in specs.values() for space in sorted(spaces)):
+            require_common_class(spec, load_space(space))
+
+
+def check_labels(planned: Sequence[Planned], console: Console) -> None:
+    """Open the labels that these steps read of manifests which no step makes and `uda prepare` does not vouch for.
+
+    Raises:
+        DataError: as `uda.stages._labels.check_labels`.
+    """
+    from uda.data.label_space import load_space
+    from uda.data.samples import read_samples
+    from uda.stages import _labels
+
+    for manifest, spaces in _own_manifests(planned).items():
+        for space in sorted(spaces):
+            samples = read_samples(manifest, check_files=True)
+            _labels.check_labels("own data", manifest, samples, load_space(space), console)
+
+
+def _own_manifests(planned: Sequence[Planned]) -> dict[Path, set[str]]:
+    """Manifests that no step makes, each with the label spaces in which all of its labels are read."""
+    found: dict[Path, set[str]] = {}
+    for one in planned:
+        config: Any = one.config
+        for name, source in one.inputs.items():
+            head = name.partition(".")[0]
+            if source.step is None and head in one.stage.manifests:
+                spaces = found.setdefault(source.path, set())
+                if head in one.stage.labelled:
+                    spaces.add(config.label_space)
+    return found
 
 
 def _without_bounds(planned: Sequence[Planned], kept: list[Planned], console: Console) -> list[Planned]:
@@ -65,6 +116,20 @@ def _without_bounds(planned: Sequence[Planned], kept: list[Planned], console: Co
     if idle := [one.name for one in kept if one.name not in needed and one.stage.name not in STAGES]:
         console.say(f"no --val: left out, as nothing would score them: {', '.join(idle)}")
     return [one for one in kept if one.name in needed]
+
+
+def _say_shared(planned: Sequence[Planned], request: Request, console: Console) -> None:
+    """Say that steps learn, by true labels or their own, from images that they are scored on."""
+    pupils = [one for one in planned if one.reads_target_labels or one.stage.name == "pseudo-label"]
+    if "val" not in request.given or not pupils:
+        return
+    from uda.data.samples import read_samples
+
+    val, target = ([one.image.resolve() for one in read_samples(request.given[name])] for name in ("val", "target"))
+    if shared := set(val) & set(target):
+        names = ", ".join(dict.fromkeys(one.name.partition("@")[0] for one in pupils))
+        first = next(image for image in val if image in shared)
+        console.say(f"val and target share {len(shared)} images, first {first}: they teach {names}, and are scored")
 
 
 def _rounds_learn(planned: Sequence[Planned]) -> bool:

@@ -20,6 +20,7 @@ from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, nearest
 from uda.core.resources import find_yaml
+from uda.stages._asked import check_device, check_made, check_out, wants_weights
 from uda.stages.base import Decision, Stage, StageConfig, decide
 from uda.stages.catalog import get_stage
 
@@ -146,6 +147,10 @@ def expand(request: Request, console: Console) -> list[Planned]:
     pipeline = load_pipeline(request)
     planned = expand_graph(pipeline, request, console)
     _check_use(pipeline, planned, request)
+    bare = dict.fromkeys(one.name.partition("@")[0] for one in planned if wants_weights(one.config, one.inputs))
+    if bare and not request.tiny:
+        mend = "--set segment.segmenter.pretrained=FILE gives them an encoder's"
+        console.say(f"{', '.join(bare)}: BatchNorm is frozen and all weights start at random; {mend}")
     return planned
 
 
@@ -155,6 +160,7 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
     Raises:
         ConfigError: as `expand`.
     """
+    check_out(request.out)
     rounds = pipeline.rounds if request.rounds is None else request.rounds
     names = {*pipeline.before, *pipeline.each_round}
     settings = _by_step(request, pipeline, names)
@@ -163,6 +169,9 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
         planned += [
             _plan_step(request, pipeline, name, step, number, settings) for name, step in pipeline.each_round.items()
         ]
+    _check_rows(planned, request)
+    for device in sorted({one.config.runtime.device for one in planned}):
+        check_device(device)
     own = [
         head
         for head, texts in settings.items()
@@ -170,6 +179,17 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
     ]
     planned = budget.with_budgets(planned, pipeline, own)
     return _sorted(own_data.without_unwanted(planned, request, console))
+
+
+def _check_rows(planned: Sequence[Planned], request: Request) -> None:
+    """Refuse two rows of one name, which the report would take for one."""
+    makers: dict[str, str] = {}
+    for one in planned:
+        if one.row is not None and (other := makers.setdefault(one.row, one.name)) != one.name:
+            what = f"row '{one.row}' is both {other}'s and {one.name}'s"
+            raise ConfigError(
+                what, f"pipeline {request.pipeline}", "write {round} in it, or call one of them otherwise"
+            )
 
 
 def _check_use(pipeline: Pipeline, planned: Sequence[Planned], request: Request) -> None:
@@ -221,7 +241,7 @@ def _plan_step(
             layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
     base = request.out if number is None else request.out / f"round_{number}"
     config = validate(stage.config, layers)
-    sources = {key: _resolve(request, pipeline, text, number, name) for key, text in step.inputs.items()}
+    sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}
     idle = _idle(stage, config)
     return Planned(
         name=name if number is None else f"{name}@{number}",
@@ -243,7 +263,7 @@ def _idle(stage: Stage, config: Any) -> set[str]:
     return {"init"} if registry.load("translators", config.translator.name).needs == "nothing" else set()
 
 
-def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str) -> Source | None:
+def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str, key: str) -> Source | None:
     """What a step's input means, as a path and the step that makes it; None where round 1 is to go without."""
     if "{data}" in text:
         if request.data is None and not own_data.replaced(of, request):
@@ -268,6 +288,8 @@ def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None
         if number is None:
             what, known = f"{what} before the rounds", {*pipeline.before}
         raise ConfigError(what, f"step {of}", nearest(name, known))
+    steps = {**pipeline.before, **pipeline.each_round}
+    check_made(text, get_stage(steps[name].stage), get_stage(steps[of].stage), key, f"step {of}")
     base = request.out if at is None else request.out / f"round_{at}"
     return Source(name if at is None else f"{name}@{at}", base / name / rest if rest else base / name)
 
@@ -293,6 +315,7 @@ def check(planned: Sequence[Planned]) -> None:
         ConfigError: of the first step whose settings cannot work.
         DataError: of the first step that lacks something which no other step makes.
     """
+    own_data.check_manifests(planned)
     for one in planned:
         if one.stage.check is None:
             continue

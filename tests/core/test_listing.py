@@ -34,6 +34,19 @@ def test_a_headline_is_the_first_comment_line(tmp_path: Path) -> None:
     assert (listing.headline(tmp_path / "a.yaml"), listing.headline(tmp_path / "b.yaml")) == ("What it is.", "")
 
 
+def test_a_headline_is_a_whole_sentence(tmp_path: Path) -> None:
+    texts = {
+        "# Of many\n# lines (et al. 2009) in a.yaml. More.\n": "Of many lines (et al. 2009) in a.yaml.",
+        "# A title\n# Run: it\nkey: 1. No comment.\n": "A title",
+    }
+    for text, headline in texts.items():
+        (tmp_path / "a.yaml").write_text(text)
+        assert listing.headline(tmp_path / "a.yaml") == headline
+    kinds = ("configs", "pipelines", "datasets", "label_spaces")
+    cut = [one for kind in kinds for one in listing.entries(kind).values() if not one.endswith(".")]
+    assert not cut
+
+
 def test_shown_yamls_are_found_by_every_name_that_is_listed() -> None:
     for kind in ("configs", "pipelines", "datasets", "label_spaces"):
         for name in listing.entries(kind):

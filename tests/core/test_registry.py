@@ -86,6 +86,26 @@ def test_helpers_and_contracts_are_no_methods() -> None:
             registry.load("translators", name)
 
 
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("no_such_module_:Plug", "(No module named 'no_such_module_'); put its folder on PYTHONPATH"),
+        ("no_such_.module:Plug", "(No module named 'no_such_'); put its folder on PYTHONPATH"),
+        ("uda_plugin:Plugg", "(no 'Plugg' in it); did you mean 'Plug'?"),
+        ("uda_plugin:", "'uda_plugin:'; write it as package.module:Class"),
+        ("uda-plugin:Plug", "'uda-plugin:Plug'; write it as package.module:Class"),
+        ("uda_broken:Plug", "(No module named 'no_such_module_'); mend what it imports"),
+    ],
+)
+def test_code_outside_the_package_that_cannot_be_loaded_is_told_with_the_way_out(
+    plugin: str, tmp_path: Path, name: str, mend: str
+) -> None:
+    (tmp_path / "plugin_path/uda_broken.py").write_text("import no_such_module_\n")
+    with pytest.raises(ConfigError) as caught:
+        registry.load("translators", name)
+    assert str(caught.value).endswith(mend)
+
+
 def test_a_class_outside_the_package_is_a_method(plugin: str) -> None:
     assert registry.load("segmenters", plugin).__name__ == "Plug"
     for wrong in ("uda_plugin:Nope", "uda_plugin_:Plug", "uda_plugin:Bare", "uda_plugin:PLUG"):

@@ -125,7 +125,7 @@ def test_a_name_that_a_csv_would_change_is_told(tmp_path: Path, name: str):
 
 
 def test_a_folder_is_no_manifest(tmp_path: Path):
-    with pytest.raises(DataError, match=r"is a folder, not a manifest; give a CSV"):
+    with pytest.raises(DataError, match=r"is a folder, not a manifest; give a manifest; `uda prepare` writes one"):
         read_samples(tmp_path)
     (tmp_path / "samples.csv").touch()
     with pytest.raises(DataError, match=r"is a folder, not a manifest; give .*/samples\.csv"):

@@ -67,8 +67,16 @@ def test_a_segmenter_predicts_wherever_one_stands(pets: Path, tmp_path: Path, mo
         "pets.csv",
     )
     must("segment", *SEGMENT, *own, "--out", "segmenter")
+    for verb in ("evaluate", "pseudo-label"):
+        answer = must(verb, "--segmenter", "segmenter", "--target", "pets.csv", "--out", verb)
+        told = f"{verb}: no label space is named: the classes are those of space.yaml, as the segmenter was trained"
+        assert told in answer.err.splitlines()
     monkeypatch.chdir(tmp_path)
     (pets / "space.yaml").unlink()
+    answer = call("evaluate", "--segmenter", "pets/segmenter", "--target", "pets/pets.csv", "--out", "score")
+    assert answer.code == 3 and "none of its classes (cat, dog)" in answer.err
+    answer = call("pseudo-label", "--segmenter", "pets/segmenter", "--target", "pets/pets.csv", "--out", "labels")
+    assert answer.code == 2 and answer.err.endswith("use the label space it has: --set label_space=space.yaml\n")
     must("predict", "--segmenter", "pets/segmenter", "pets/01/0.png", "--set", "opacity=1", "--out", "out")
     with Image.open("out/0.png") as labels, Image.open("out/0_overlay.png") as overlay:
         assert np.array_equal(np.array([[255, 0, 0], [0, 255, 0]])[np.asarray(labels)], np.asarray(overlay))
@@ -361,6 +369,80 @@ def test_what_a_late_step_cannot_use_is_told_before_the_first_one_runs(city: Tra
     answer = call("segment", *SEGMENT, *own, *levels, "--dry-run", "--out", tmp_path / "run")
     assert answer.code == 2
     assert "adversary.levels: the segmenter has no head 'aux' (it has main)" in answer.err
+    assert not (tmp_path / "run").exists()
+
+
+def own_copy(manifest: Path, folder: Path) -> pd.DataFrame:
+    """The rows of a manifest with whole paths; its labels are copied to a folder, to be changed."""
+    table, folder = pd.read_csv(manifest, dtype=str), folder.absolute()
+    folder.mkdir()
+    table["image"] = [str(manifest.parent / one) for one in table["image"]]
+    table["label"] = [shutil.copy(manifest.parent / one, folder / f"{at}.png") for at, one in enumerate(table["label"])]
+    return table
+
+
+def test_a_folder_in_the_place_of_what_it_holds_is_told_with_what_to_give(trail: Trail, tmp_path: Path) -> None:
+    run, target = tmp_path / "run", ("--target", trail.csv("val"), "--out", tmp_path / "out")
+    for made, name in (("first", "source_only"), ("first", "round_9/segment"), ("second", "round_10/segment")):
+        shutil.copytree(trail.root / made, run / name)
+    shutil.copytree(trail.second, run / "round_10/tune")
+    shutil.copytree(trail.translated, run / "round_10/translate")
+    for command, given in (
+        (("evaluate", "--segmenter", run), "round_10/segment"),
+        (("pseudo-label", "--segmenter", run), "round_10/segment"),
+        (("segment", *SEGMENT, "--source", trail.csv("source"), "--init", run), "round_10/segment"),
+        (("translate", "--source", trail.csv("source"), "--translator", run), "round_10/translate"),
+        (("evaluate", "--segmenter", run / "round_9"), "round_9/segment"),
+    ):
+        answer = call(*command, *target)
+        assert answer.code == 3
+        assert answer.err == f"error: {command[-1]}: is a run's directory, not a step's; give {run / given}\n"
+    answer = call("predict", "--segmenter", run, read_samples(trail.csv("val"))[0].image, "--out", tmp_path / "out")
+    assert f"holds no segmenter (model.json is missing); give {run / 'round_10/segment'}" in answer.err
+
+    own = ("--target", trail.csv("train"), "--val", trail.csv("val"), "--tiny", "--out", tmp_path / "out")
+    for folder, mend in (
+        (run, "give a manifest; `uda prepare` writes one"),
+        (trail.translated, f"give {trail.translated / 'samples.csv'}"),
+    ):
+        for verb in (("segment", *SEGMENT, "--source", folder, *target), ("plan", "--source", folder, *own)):
+            assert call(*verb).err.splitlines()[-1] == f"error: {folder}: is a folder, not a manifest; {mend}"
+
+
+def test_a_segmenter_that_is_not_there_is_told_as_such(city: Trail, tmp_path: Path) -> None:
+    for verb in ("evaluate", "pseudo-label"):
+        answer = call(verb, "--segmenter", tmp_path / "none", "--target", city.csv("val"), "--out", tmp_path / "out")
+        assert (answer.code, answer.err) == (3, f"error: {tmp_path / 'none'}: no such file; check the path\n")
+
+
+@pytest.mark.parametrize("name", ["source", "target", "val"])
+def test_what_is_wrong_with_any_manifest_is_told_before_the_first_step_runs(
+    city: Trail, tmp_path: Path, name: str
+) -> None:
+    given = {"source": city.csv("source"), "target": city.csv("train"), "val": city.csv("val")}
+    table, own = own_copy(given[name], tmp_path / "labels"), tmp_path / f"{name}.csv"
+    given[name] = own
+    options = [part for key, path in given.items() for part in (f"--{key}", path)]
+    command = ("--tiny", *options, "--out", tmp_path / "run")
+
+    Image.fromarray(np.full((64, 128), 77, np.uint8)).save(table["label"][1])
+    table.to_csv(own, index=False)
+    answer = call("iterate", *command)
+    assert answer.code == 3
+    assert "1.png: label values outside the table: 77" in answer.err
+
+    (tmp_path / "none.yaml").write_text("name: n\nimages: i/{id}.png\nlabels: l/{id}.png\nvalues: {Auto: [0]}\n")
+    table.assign(dataset="none.yaml").to_csv(own, index=False)
+    table.loc[1, "image"] = str(tmp_path / "gone.png")
+    for verb in ("plan", "iterate"):
+        answer = call(verb, *command)
+        assert answer.code == 3
+        assert "none.yaml: none of its classes (Auto) is one of cityscapes19" in answer.err
+    table.to_csv(own, index=False)
+    for verb in ("plan", "iterate"):
+        answer = call(verb, *command)
+        assert answer.code == 3
+        assert f"{own}: 1 of {len(table)} images are missing, first {tmp_path / 'gone.png'}" in answer.err
     assert not (tmp_path / "run").exists()
 
 

@@ -202,6 +202,21 @@ def test_images_and_labels_that_are_overwritten_make_stale_what_came_of_a_manife
     assert what(canvas).reason == "stale: input canvas changed"
 
 
+def test_a_dataset_spec_of_ones_own_counts_by_what_it_says(canvas: Path, tmp_path: Path) -> None:
+    def write(name: str, values: str = "{sky: [0]}") -> None:
+        (tmp_path / name).write_text(f"name: s\nimages: i/{{id}}.png\nlabels: l/{{id}}.png\nvalues: {values}\n")
+        canvas.write_text(f"image,label,dataset\na.png,,{name}\nb.png,,gta5\n")
+
+    write("spec.yaml")
+    go(canvas)
+    write("renamed.yaml")
+    (tmp_path / "spec.yaml").unlink()
+    canvas.write_text(canvas.read_text().replace("renamed.yaml", str(tmp_path / "renamed.yaml")))
+    assert what(canvas).action == "skip"
+    write("renamed.yaml", "{sky: [1]}")
+    assert what(canvas).reason == "stale: input canvas changed, input canvas's dataset changed"
+
+
 def test_an_output_that_was_edited_makes_stale_what_came_of_it(canvas: Path, tmp_path: Path) -> None:
     go(canvas)
     later, made = tmp_path / "later", tmp_path / "out/a.txt"

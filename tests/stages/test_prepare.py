@@ -11,9 +11,11 @@ import pytest
 
 from tests.data import fakes
 from tests.e2e.conftest import Answer, call, must
+from uda.core.console import Console
+from uda.data.label_space import load_space
 from uda.data.samples import read_samples
 from uda.stages import prepare
-from uda.stages._labels import is_checked
+from uda.stages._labels import check_labels, is_checked
 
 SPEC = """\
 name: own
@@ -103,6 +105,28 @@ def test_without_labels_images_are_still_chosen_by_class(own: Path) -> None:
         "--set", "select.classes=[car]",
     )  # fmt: skip
     assert [(sample.image.stem, sample.label) for sample in read_samples(own / "own.csv")] == [("2", None)]
+
+
+def test_a_misspelt_class_is_told_before_anything_learns(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "own.yaml").write_text(SPEC.replace("car", "roads").replace("road:", "sky:"))
+    fakes.save(own / "data/labels/a/2.png", np.ones((4, 6), np.uint8))
+    told = "own.yaml: roads is no class of cityscapes19 and is ignored (33 % of the pixels); did you mean 'road'?"
+    assert f"prepare: {told}" in ask(own, own / "own.csv", "--set", "label_space=cityscapes19").err.splitlines()
+    assert told in json.loads((own / "own.json").read_text())["notes"]
+
+    def said() -> list[str]:
+        capsys.readouterr()
+        check_labels("segment", own / "own.csv", read_samples(own / "own.csv"), load_space("cityscapes19"), Console())
+        return capsys.readouterr().err.splitlines()
+
+    assert said() == [f"segment: {told.replace(' (33 % of the pixels)', '')}"]  # counted as classes of another space
+    assert ask(own, own / "own.csv").err.count("no class") == 0  # counts the data set's own
+    assert said() == [f"segment: {told}"]
+    (own / "own.json").unlink()
+    assert said()[0] == f"segment: {told.replace(' (33 % of the pixels)', '')}"
+    fakes.save(own / "data/labels/a/1.png", np.full((4, 6), 7, np.uint8))
+    (own / "own.csv").write_text((own / "own.csv").read_text().replace("own.yaml", "cityscapes"))
+    assert not any("ignored" in line for line in said())  # it has classes beyond the task's on purpose
 
 
 def test_each_group_that_is_not_there_is_told(own: Path) -> None:

@@ -22,6 +22,7 @@ from uda.stages._report.sections import published
 from uda.stages._report.summary import warnings
 from uda.stages._report.tables import percent, points, score_cells
 from uda.stages._report.trail import given, trail
+from uda.stages.report import write_report
 
 
 def read(directory: Path) -> Run:
@@ -279,3 +280,14 @@ def test_large_pictures_are_scaled_and_classes_without_a_space_are_grey(tmp_path
     assert (picture.width, picture.height) == (1800, 26)
     assert class_colors("cityscapes19", ["road", "moat"], tmp_path) == {"road": "#804080", "moat": GREY}
     assert class_colors("gone.yaml", ["road"], tmp_path) == class_colors(None, ["road"], tmp_path) == {"road": GREY}
+
+
+def test_classes_have_the_colours_that_segmenters_keep_wherever_their_label_space_lies(tmp_path: Path) -> None:
+    kept = {"config": {}, "classes": ["road", "moat"], "label_space": "mine.yaml", "colors": [[1, 2, 3], [255, 0, 16]]}
+    out = fakes.loop(tmp_path / "run", rounds=1, label_space="mine.yaml", classes=["road", "moat", "sky"])
+    (out / "source_only/model.json").write_text("{")  # the others have none, as older ones
+    assert class_colors("mine.yaml", ["moat"], out, read(out).of("segment")) == {"moat": GREY}
+    (out / "source_only/model.json").write_text(json.dumps(kept))
+    found = class_colors("mine.yaml", ["road", "moat", "sky"], out, read(out).of("segment"))
+    assert found == {"road": "#010203", "moat": "#ff0010", "sky": GREY}
+    assert write_report([out], tmp_path / "page.html").read_text().count("background: #ff0010") > 1

@@ -269,7 +269,8 @@ def settings_that_matter(config: Config) -> dict[str, Any]:
     """What of the settings belongs to the fingerprint.
 
     Defaults and runtime-only fields are left out, so that a new setting at its default changes no fingerprint; a
-    file given by path counts by the SHA-256 of its bytes.
+    file given by path counts by the SHA-256 of its bytes, and so does the file of a method's code outside the package
+    (not what that imports).
     """
     kept: dict[str, Any] = {}
     for field, info in type(config).model_fields.items():
@@ -279,6 +280,8 @@ def settings_that_matter(config: Config) -> dict[str, Any]:
         # Compared as they count, so that a part that differs in runtime-only fields alone is at its default.
         if field == "name" or info.is_required() or value != _plain(info.get_default(call_default_factory=True)):
             kept[field] = value
+    if isinstance(config, MethodConfig) and (code := registry.source_file(config.name)) is not None:
+        kept["code"] = {code.name: file_digest(code)}
     return kept
 
 

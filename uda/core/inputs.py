@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from uda.core.config import digest, file_digest
+from uda.core.config import digest, file_digest, read_yaml
 from uda.core.errors import DataError
 from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, iterate_receipts, owning_manifest
 
@@ -25,7 +25,8 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
 
     A file inside a stage directory, if it is as the stage made it, counts as that directory's outputs and its own name,
     so that a CSV of 25,000 images stands for the images, which are not read again. A CSV that no stage made, or that
-    was changed since, counts by its bytes and by the sizes and times of the images and labels that it names.
+    was changed since, counts by its bytes and by the sizes and times of the images and labels that it names; where it
+    names dataset specs by their files, by its rows and what those say in the place of how they are called.
 
     Args:
         path: file or directory.
@@ -45,7 +46,42 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
     if owner is not None and path.name != MANIFEST and _is_made_file(path):
         return digest([owner.outputs, path.name])
     named = sorted(column_values(path, "image", "label")) if path.suffix == ".csv" else []
-    return digest([file_digest(path), file_states(path.parent, named)]) if named else file_digest(path)
+    return digest([_content(path), file_states(path.parent, named)]) if named else file_digest(path)
+
+
+def is_yaml_path(reference: str) -> bool:
+    """Whether a dataset spec or a label space is named by its file, and not as one that ships."""
+    return reference.endswith((".yaml", ".yml"))
+
+
+def _content(manifest: Path) -> str:
+    """Digest of a manifest's bytes, or of its rows with what their specs say where these are files."""
+    names = [one for one in column_values(manifest, "dataset") if is_yaml_path(one)]
+    said = {one: digest(read_yaml(manifest.parent / one)) for one in names if (manifest.parent / one).is_file()}
+    if not said:
+        return file_digest(manifest)
+    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        rows = list(csv.reader(file, skipinitialspace=True))
+    place = rows[0].index("dataset")
+    return digest([[said.get(one, one) if at == place else one for at, one in enumerate(row)] for row in rows])
+
+
+def manifest_instead(folder: Path) -> str:
+    """What to give in the place of a folder where a manifest is wanted."""
+    made = folder / "samples.csv"
+    return f"give {made}" if made.is_file() else "give a manifest; `uda prepare` writes one"
+
+
+def step_of_run(run: Path, stage: str) -> Path | None:
+    """The directory that a stage left last in that of a whole run: in its last round, else before the rounds."""
+    rounds = [folder for folder in run.glob("round_*") if folder.name.removeprefix("round_").isdecimal()]
+    rounds.sort(key=lambda folder: int(folder.name.removeprefix("round_")), reverse=True)
+    for place in (*rounds, run):
+        made = {file: owning_manifest(file.parent) for file in place.glob(f"*/{MANIFEST}")}
+        files = [file for file, manifest in made.items() if manifest is not None and manifest.stage == stage]
+        if files:
+            return max(files, key=lambda file: (file.parent.name == stage, file.stat().st_mtime_ns)).parent
+    return None
 
 
 def column_names(manifest: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 from uda.core import registry, resources
@@ -10,6 +12,8 @@ from uda.core.errors import ConfigError, nearest
 _FOLDERS = {"configs": "configs", "pipelines": "pipelines"}
 _BELOW_CONFIGS = {"datasets": "datasets", "label_spaces": "label_spaces"}
 _ALIASES = {"strategies": "pseudo_labels"}
+_SENTENCE = re.compile(r".+?\.(?= [A-Z`]|$)")
+"""Up to the first full stop that ends something: one within a name or before a year does not."""
 KINDS = (*registry.FAMILIES, *_FOLDERS, *_BELOW_CONFIGS, "strategies")
 
 
@@ -38,9 +42,11 @@ def _yamls(folder: str) -> dict[str, str]:
 
 
 def headline(file: Path) -> str:
-    """The first line of a YAML's header comment."""
-    first = file.read_text().split("\n", 1)[0]
-    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+    """The first sentence of a YAML's header comment, over as many lines as it takes; its first line where none ends."""
+    comment = itertools.takewhile(lambda line: line.startswith("#"), file.read_text().splitlines())
+    lines = [line.lstrip("# ").rstrip() for line in comment]
+    found = _SENTENCE.match(" ".join(lines))
+    return found[0] if found else next(iter(lines), "")
 
 
 def shipped_yaml(name: str) -> Path:

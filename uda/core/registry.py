@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +54,26 @@ def load(family: str, name: str) -> type[Any]:
     raise ConfigError("no class with a `Config` in it", module.__file__, f"see uda/{family}/base.py for the contract")
 
 
+def source_file(name: str) -> Path | None:
+    """The file of a loaded method's code that lies outside the package; None for the package's own methods."""
+    file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None) if ":" in name else None
+    return None if file is None else Path(file)
+
+
 def _load_foreign(family: str, name: str) -> type[Any]:
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
+        raise ConfigError(f"cannot load '{name}'", family, "write it as package.module:Class")
     module_name, _, class_name = name.partition(":")
     try:
-        member = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot load '{name}' ({error})", family, "write it as package.module:Class") from error
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        mend = "mend what it imports"
+        if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
+            mend = "put its folder on PYTHONPATH"
+        raise ConfigError(f"cannot load '{name}' ({error})", family, mend) from error
+    if (member := getattr(module, class_name, None)) is None:
+        classes = [one for one, _ in inspect.getmembers(module, inspect.isclass)]
+        raise ConfigError(f"cannot load '{name}' (no '{class_name}' in it)", family, nearest(class_name, classes))
     if not (inspect.isclass(member) and hasattr(member, "Config")):
         raise ConfigError(f"'{name}' is not a class with a `Config`", family)
     return member

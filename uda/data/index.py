@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from uda.core.config import file_digest
 from uda.core.errors import ConfigError, DataError, nearest
 from uda.core.resources import folder
-from uda.data.label_space import UNDECLARED, LabelSpace
+from uda.data.label_space import IGNORE, UNDECLARED, LabelSpace
 from uda.data.pairs import Defect, Index, Pair, index_dataset
 from uda.data.read import (
     apply_table,
@@ -31,7 +31,7 @@ from uda.data.read import (
     say_undeclared,
 )
 from uda.data.samples import Sample
-from uda.data.spec import DatasetSpec, mapping_table, own_table, unmapped
+from uda.data.spec import DatasetSpec, mapping_table, own_table, say_ignored, unmapped
 
 __all__ = ["Defect", "Index", "Pair", "Report", "check_index", "index_dataset", "pairs_with"]
 
@@ -179,7 +179,9 @@ def check_index(
         progress: is told how many images are done.
     """
     names = tuple(spec.values) if space is None else space.names
-    table = own_table(spec) if space is None else mapping_table(spec, space)
+    table, owners = own_table(spec), None if space is None else space.owners()
+    places = np.array([i if owners is None else owners.get(name, -1) for i, name in enumerate(spec.values)], np.int64)
+    own = np.zeros(len(places), np.int64)
     report = Report(defects=list(index.defects), pixels=dict.fromkeys((*names, "ignored"), 0))
     report.occurrences = dict.fromkeys(report.pixels, 0)
     content = hashlib.sha256()
@@ -189,11 +191,15 @@ def check_index(
         for start in range(0, len(index.pairs), 16 * workers):  # in chunks, so that results never pile up
             chunk = index.pairs[start : start + 16 * workers]
             for pair, checked in zip(chunk, pool.map(lambda one: _check(one, spec, table), chunk), strict=True):
-                _add(report, pair, checked, names)
+                _add(report, pair, checked, names, places)
+                own += 0 if checked.histogram is None else checked.histogram[: len(places)]
                 content.update("\n".join((pair.id, *checked.digests, "")).encode(errors="surrogateescape"))
                 if progress is not None:
                     progress(report.images)
     report.notes, report.content = _notes(report, index, spec), content.hexdigest()
+    if space is not None and (pixels := sum(report.pixels.values())):
+        shares = {name: int(count) / pixels for name, count in zip(spec.values, own, strict=True)}
+        report.notes += [line] if (line := say_ignored(spec, space, shares)) is not None else []
     return report
 
 
@@ -220,7 +226,8 @@ def _check(pair: Pair, spec: DatasetSpec, table: NDArray[np.uint8]) -> _Checked:
     return _Checked((height, width), None, (Defect("undeclared label values", pair.label, detail),))
 
 
-def _add(report: Report, pair: Pair, checked: _Checked, names: tuple[str, ...]) -> None:
+def _add(report: Report, pair: Pair, checked: _Checked, names: tuple[str, ...], places: NDArray[np.int64]) -> None:
+    """Count a pair; `places` says as which of the names each of the data set's classes counts, -1 as none."""
     report.images += 1
     report.defects.extend(checked.defects)
     if checked.size is not None:
@@ -228,8 +235,10 @@ def _add(report: Report, pair: Pair, checked: _Checked, names: tuple[str, ...]) 
     if not checked.defects:
         report.pairs.append(pair)
     if checked.histogram is not None:
-        counts = [int(n) for n in checked.histogram[: len(names)]]
-        for name, n in zip((*names, "ignored"), (*counts, int(checked.histogram[255])), strict=True):
+        counts = np.zeros(len(names) + 1, np.int64)
+        np.add.at(counts, places, checked.histogram[: len(places)])
+        counts[-1] += checked.histogram[IGNORE]
+        for name, n in zip((*names, "ignored"), counts.tolist(), strict=True):
             report.pixels[name] += n
             report.occurrences[name] += n > 0
 
@@ -255,7 +264,7 @@ def _notes(report: Report, index: Index, spec: DatasetSpec) -> list[str]:
 
 def _facts(spec: DatasetSpec, table: str) -> list[dict[str, str]]:
     """The rows of `data_manifests/TABLE.csv` on a shipped spec's data set; none on one's own."""
-    if spec.file is None or spec.file.parent != folder("configs") / "datasets":
+    if not spec.is_shipped:
         return []
     with (folder("data_manifests") / f"{table}.csv").open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["dataset"] == spec.name]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from uda.core.errors import ConfigError, DataError, nearest
+from uda.core.inputs import manifest_instead
 from uda.core.manifest import write_atomically
 from uda.data.spec import DatasetSpec, load_spec
 
@@ -76,10 +77,7 @@ def _read_frame(csv: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise DataError("no such manifest", csv, "check the path, or write one with `uda prepare`") from error
     except IsADirectoryError as error:
-        made = csv / "samples.csv"
-        raise DataError(
-            "is a folder, not a manifest", csv, f"give {made}" if made.is_file() else "give a CSV"
-        ) from error
+        raise DataError("is a folder, not a manifest", csv, manifest_instead(csv)) from error
     except (OSError, ValueError) as error:  # pandas' parser errors and bad encodings are ValueErrors
         raise DataError(f"is no CSV table ({str(error).strip()})", csv, "see `uda prepare --help`") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields for row names, and shifts the rest

@@ -6,6 +6,7 @@ table of 256 entries (`mapping_table`).
 
 from __future__ import annotations
 
+import difflib
 import posixpath
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from pydantic import BeforeValidator, PrivateAttr, field_validator, model_valida
 
 from uda.core.config import Config, Layers, validate
 from uda.core.errors import DataError, nearest
-from uda.core.resources import find_yaml
+from uda.core.resources import find_yaml, folder
 from uda.data.label_space import IGNORE, UNDECLARED, Byte, Color, LabelSpace
 
 Coding = Literal["id", "palette", "multichannel16", "color"]
@@ -108,6 +109,11 @@ class DatasetSpec(Config):
     def file(self) -> Path | None:
         """The YAML it was read from."""
         return self._file
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it came with the package, so that what is known of its data set holds."""
+        return self._file is not None and self._file.parent == folder("configs") / "datasets"
 
     def declared(self) -> list[int | Color]:
         """All declared values or colours, in the order of the spec."""
@@ -215,6 +221,28 @@ def require_common_class(spec: DatasetSpec, space: LabelSpace) -> None:
         what = f"none of its classes ({some}) is one of {space.name}"
         mend = f"{nearest(ignored[0].lower(), space.owners())} write the label space's names, or set label_space"
         raise DataError(what, spec.file or f"dataset {spec.name}", mend)
+
+
+def say_ignored(spec: DatasetSpec, space: LabelSpace, shares: Mapping[str, float]) -> str | None:
+    """Which classes of one's own data set a label space ignores: a misspelt one would go unnoticed.
+
+    Args:
+        spec: of a shipped one nothing is said, since it names more classes than a task has on purpose.
+        space: the task's classes.
+        shares: part of the label pixels of each class of the data set, where it is known; what does not occur is left
+            out.
+    """
+    ignored, empty = unmapped(spec, space)
+    ignored = tuple(name for name in ignored if shares.get(name, 1.0) > 0)
+    if spec.is_shipped or not ignored:
+        return None
+    verb = "is no class of {} and is ignored" if len(ignored) == 1 else "are no classes of {} and are ignored"
+    what = f"{', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''} {verb.format(space.name)}"
+    if set(ignored) <= set(shares):
+        share = 100 * sum(shares[name] for name in ignored)
+        what += f" ({share:.0f} % of the pixels)" if share >= 1 else " (under 1 % of the pixels)"
+    near = [match for name in ignored for match in difflib.get_close_matches(name.lower(), empty, n=1)]
+    return f"{spec.file.name if spec.file else spec.name}: {what}" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
 def index_spec(space: LabelSpace) -> DatasetSpec:

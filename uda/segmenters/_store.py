@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from uda.core import registry
 from uda.core.errors import ConfigError, DataError, UdaError
+from uda.core.inputs import step_of_run
 from uda.core.lazy import lazy_import
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ def describe(directory: Path) -> dict[str, Any]:
     try:
         description = json.loads(file.read_text())
     except OSError as error:
-        raise DataError(f"holds no segmenter ({DESCRIPTION} is missing)", directory, _MEND) from error
+        step = step_of_run(directory, "segment")
+        mend = _MEND if step is None else f"give {step}"
+        raise DataError(f"holds no segmenter ({DESCRIPTION} is missing)", directory, mend) from error
     except ValueError as error:
         raise DataError("is no JSON", file, _MEND) from error
     wanted = {"config", "classes", "label_space"}
@@ -92,7 +95,8 @@ def load_segmenter(directory: Path, *, expected_classes: Sequence[str] | None) -
     description = describe(directory)
     classes = list(description["classes"])
     if expected_classes is not None and classes != list(expected_classes):
-        raise ConfigError(_difference(classes, list(expected_classes)), directory, "use the label space it has")
+        mend = f"use the label space it has: --set label_space={description['label_space']}"
+        raise ConfigError(_difference(classes, list(expected_classes)), directory, mend)
     segmenter = _build(description["config"], len(classes), directory / DESCRIPTION)
     file = directory / WEIGHTS
     if not file.is_file():

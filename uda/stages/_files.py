@@ -12,9 +12,8 @@ from uda.core.rundir import RunDirectory
 from uda.data.label_space import LabelSpace
 from uda.data.samples import Sample, write_samples
 from uda.data.spec import write_index_spec
+from uda.stages.base import DATASET
 
-DATASET = "dataset.yaml"
-"""Name of the dataset spec beside a `samples.csv` whose labels are class indices."""
 INPUT = "input"
 """Column of a manifest that names what an image was made from: rows of one name are samples of one input."""
 

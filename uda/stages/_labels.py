@@ -15,8 +15,8 @@ from uda.core.lazy import lazy_import
 from uda.core.manifest import RECEIPTS, owning_manifest, read_receipts
 from uda.core.resources import find_yaml
 from uda.data.label_space import LabelSpace
-from uda.data.samples import Sample, read_samples
-from uda.data.spec import spec_path
+from uda.data.samples import Sample, load_specs, read_samples
+from uda.data.spec import say_ignored, spec_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,21 +70,25 @@ def check_labels(
     *,
     as_images: bool = True,
 ) -> None:
-    """Open every label of a manifest that this program has not read already.
+    """Open every label of a manifest that this program has not read already, and say which classes are ignored.
 
     Args:
         stage: who asks, for the progress bar.
         manifest: the file.
         samples: its rows; those without a label are passed over.
         space: the task's classes.
-        console: says how far it is.
+        console: says how far it is, and what one's own specs name that is no class.
         as_images: see too that label and image are of one shape; pseudo-labels need not be.
 
     Raises:
         DataError: one is missing, undecodable, of another shape than its image, or has values that its spec does not
             declare; or no label shows a class of the label space.
     """
-    if is_checked(manifest) or all(sample.label is None for sample in samples):
+    labelled = [sample for sample in samples if sample.label is not None]
+    for spec in load_specs(labelled).values():
+        if (line := say_ignored(spec, space, _counted(manifest))) is not None:
+            console.say(f"{stage}: {line}")
+    if is_checked(manifest) or not labelled:
         return
     if not count_labels(stage, samples, space, console, as_images=as_images).any():
         what = f"no pixel of its labels is a class of {space.name}"
@@ -103,6 +107,15 @@ def count_labels(
     """`label_check.count_labels` with a progress bar."""
     with console.progress(f"{stage}: looking at labels", len(samples)) as progress:
         return label_check.count_labels(samples, space, size=size, as_images=as_images, progress=progress.update)
+
+
+def _counted(manifest: Path) -> dict[str, float]:
+    """The share of each class, as `uda prepare` counted it beside the manifest; nothing where it did not."""
+    try:
+        found = json.loads(manifest.with_suffix(".json").read_text())
+        return {str(one["class"]): float(one["share"]) for one in found["classes"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def is_checked(manifest: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from pydantic import Field
 from uda.core import provenance
 from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
-from uda.core.errors import ConfigError
-from uda.core.inputs import column_values, input_digest
+from uda.core.errors import ConfigError, DataError
+from uda.core.inputs import column_values, input_digest, is_yaml_path, manifest_instead, step_of_run
 from uda.core.manifest import Manifest, complete_manifest, owning_manifest, read_manifest
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
@@ -64,6 +65,9 @@ class Stage:
         optional: names of inputs that may be given.
         foreign: names of inputs that are folders which no stage made (a data set, somebody's predictions).
         repeated: names of inputs that may be given several times, each as `NAME.LABEL`; the label is fingerprinted.
+        manifests: names of inputs that are manifests; the others are folders, or files of weights.
+        labelled: names of manifests of whose labels every one is read.
+        makes: names of the files and folders that it leaves for other stages.
         alone: the first process of a launch does the work, which is not shared; the others wait for it.
         check: looks at settings and inputs before anything runs, raising ConfigError or DataError.
     """
@@ -76,6 +80,9 @@ class Stage:
     optional: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
+    labelled: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
     alone: bool = False
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
 
@@ -99,7 +106,7 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
         ConfigError: inputs are missing or unknown, or `out` belongs to something else.
     """
     _check_inputs(stage, inputs)
-    settings = settings_that_matter(config)
+    settings = _settings(config)
     digests = {
         name: {"path": str(path), "digest": input_digest(path, foreign=name in stage.foreign)}
         for name, path in sorted(inputs.items())
@@ -133,21 +140,38 @@ def _place(interrupted: Path, run: RunDirectory) -> str:
     return "" if interrupted == run.partial else f" in {interrupted.name}"
 
 
+def _settings(config: StageConfig) -> dict[str, Any]:
+    """What of the settings is fingerprinted: of a label space's file what it says alone, which is in `_definitions`.
+
+    A dataset's file counts by where it lies too, however that is written: manifests name it.
+    """
+    settings = settings_that_matter(config)
+    if is_yaml_path(str(settings.get("label_space"))):
+        del settings["label_space"]
+    if is_yaml_path(str(settings.get("dataset"))):
+        settings["dataset"] = str(Path(settings["dataset"]).absolute())
+    return settings
+
+
 def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Label spaces and dataset specs that settings and manifests name: editing one changes what labels mean."""
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for key in ("label_space", "dataset"):
         if isinstance(reference := getattr(config, key, None), str):
-            found[key] = find_yaml(f"configs/{key}s", reference, key)
+            found[key] = [find_yaml(f"configs/{key}s", reference, key)]
     for name, path in sorted(inputs.items()):
         for reference in sorted(column_values(path, "dataset")) if path.suffix == ".csv" and path.is_file() else ():
-            own = path.parent / reference
-            of_its_own = reference.endswith((".yaml", ".yml")) and own.is_file()  # an unquoted comma shifts paths here
+            # A spec of one's own may be called otherwise, a stage's never is; an unquoted comma shifts paths here.
+            own = is_yaml_path(reference) and (path.parent / reference).is_file()
+            key = f"{name}'s dataset" if own and reference != DATASET else f"{name}'s dataset {reference}"
             with contextlib.suppress(ConfigError):  # the stage tells what a manifest names wrongly, with its row
-                found[f"{name}'s dataset {reference}"] = (
-                    own if of_its_own else find_yaml("configs/datasets", reference, "dataset")
-                )
-    return {name: {"path": str(path), "digest": digest(read_yaml(path))} for name, path in found.items()}
+                file = path.parent / reference if own else find_yaml("configs/datasets", reference, "dataset")
+                found.setdefault(key, []).append(file)
+    made = {key: sorted({digest(read_yaml(file)) for file in files}) for key, files in found.items()}
+    return {
+        key: {"path": ", ".join(map(str, files)), "digest": made[key][0] if len(made[key]) == 1 else digest(made[key])}
+        for key, files in found.items()
+    }
 
 
 def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
@@ -158,6 +182,14 @@ def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
     unknown = given - set(stage.required) - set(stage.optional)
     if unknown:
         raise ConfigError(f"takes no input {', '.join(sorted(unknown))}", f"uda {stage.name}")
+    for name, path in inputs.items():
+        if (head := name.partition(".")[0]) in stage.foreign or not path.is_dir():
+            continue
+        if head in stage.manifests:
+            raise DataError("is a folder, not a manifest", path, manifest_instead(path))
+        step = None if owning_manifest(path) else step_of_run(path, _MAKERS.get(head, stage.name))
+        if step is not None:
+            raise DataError("is a run's directory, not a step's", path, f"give {step}")
 
 
 def _difference(old: Manifest, stage: Stage, settings: Mapping[str, Any], content: Mapping[str, str]) -> str:
@@ -182,7 +214,12 @@ def _changes(prefix: str, old: Any, new: Any) -> list[str]:
         return lines
     if isinstance(new, tuple):
         new = list(new)
-    return [] if old == new else [f"{prefix} {old} -> {new}"]
+    return [] if old == new else [f"{prefix} {_short(old)} -> {_short(new)}"]
+
+
+def _short(value: Any) -> Any:
+    """A setting as it is told; of a SHA-256 its start."""
+    return value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def execute(
@@ -284,4 +321,8 @@ def wait_for_processes(config: StageConfig) -> None:
         wait_for_all(config.runtime.device)
 
 
+DATASET = "dataset.yaml"
+"""Name of the dataset spec beside a `samples.csv` whose labels are class indices."""
+_MAKERS: Mapping[str, str] = {"segmenter": "segment", "guide": "segment", "translator": "translate"}
+"""The stages that leave what inputs of these names are; others take what their own stage left."""
 _VERB: Mapping[str, str] = {"run": "running", "resume": "going on", "skip": "skipped"}

@@ -176,6 +176,8 @@ STAGE = Stage(
     required=("target",),
     optional=("segmenter", "predictions"),
     foreign=("predictions",),
+    manifests=("target",),
+    labelled=("target",),
     alone=True,
     check=_check,
 )

@@ -75,4 +75,11 @@ def _run(job: Job) -> dict[str, Any]:
     return {"images": counts}
 
 
-STAGE = Stage(name="minicity", version=1, config=MinicityConfig, run=_run, alone=True)
+STAGE = Stage(
+    name="minicity",
+    version=1,
+    config=MinicityConfig,
+    run=_run,
+    makes=("gta5", "synthia", "cityscapes", "ideal"),
+    alone=True,
+)

@@ -224,6 +224,7 @@ STAGE = Stage(
     run=_run,
     required=("root",),
     foreign=("root",),
+    makes=("samples.csv",),
     alone=True,
     check=_check,
 )

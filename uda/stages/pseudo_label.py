@@ -119,4 +119,6 @@ STAGE = Stage(
     config=PseudoLabelStageConfig,
     run=_run,
     required=("segmenter", "target"),
+    manifests=("target",),
+    makes=("samples.csv", "labels"),
 )

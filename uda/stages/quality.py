@@ -156,6 +156,7 @@ STAGE = Stage(
     required=("images", "real"),
     optional=("source", "segmenter"),
     repeated=("images",),
+    manifests=("images", "real", "source"),
     alone=True,
     check=_check,
 )

@@ -19,12 +19,13 @@ from uda.stages._report.tables import csv_table, text_table
 _ENDINGS = (".html", ".htm")
 
 
-def write_report(directories: Sequence[Path], out: Path) -> Path:
+def write_report(directories: Sequence[Path], out: Path, steps: Mapping[str, bool] | None = None) -> Path:
     """Write the page about some directories, whole or not at all; the same directories give the same bytes.
 
     Args:
         directories: of `uda iterate` (finished or not) or of single stages; several are compared.
         out: the HTML file.
+        steps: as `read_runs`, of a run under way.
 
     Returns:
         The file.
@@ -33,7 +34,7 @@ def write_report(directories: Sequence[Path], out: Path) -> Path:
         ConfigError: `out` is no place for an HTML file.
         DataError: a directory is missing or holds nothing to report, or a file in it cannot be read.
     """
-    _write(_read(directories, out), out)
+    _write(_read(directories, out, steps), out)
     return out
 
 
@@ -79,8 +80,8 @@ def format_table(report: Mapping[str, Any]) -> str:
     return text_table(read_scores(report))
 
 
-def _read(directories: Sequence[Path], out: Path) -> list[Run]:
-    runs = read_runs(directories)
+def _read(directories: Sequence[Path], out: Path, steps: Mapping[str, bool] | None = None) -> list[Run]:
+    runs = read_runs(directories, steps)
     if out.suffix.lower() not in _ENDINGS or out.is_dir():
         raise ConfigError("is no name of an HTML file", out, "end --out in .html")
     return runs

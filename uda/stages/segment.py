@@ -232,5 +232,8 @@ STAGE = Stage(
     run=_run,
     required=("source",),
     optional=("also", "target", "pseudo", "init"),
+    manifests=("source", "also", "target", "pseudo"),
+    labelled=("source", "also", "pseudo"),
+    makes=("segmenter.safetensors", "model.json"),
     check=_check,
 )

@@ -265,5 +265,12 @@ STAGE = Stage(
     run=_run,
     required=("source", "target"),
     optional=("guide", "translator", "init", "pairs", "pseudo"),
+    manifests=("source", "target", "pairs", "pseudo"),
+    labelled=("source",),
+    makes=(
+        *("samples.csv", "images", "labels", "target_samples.csv", "target_images"),
+        *("recreated_samples.csv", "recreated_images", "recreated_labels"),
+        *("translator.safetensors", "segmenter.safetensors", "model.json"),
+    ),
     check=check_translate,
 )

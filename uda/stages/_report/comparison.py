@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from uda.stages._report.reading import Run
-from uda.stages._report.scores import Row
+from uda.stages._report.scores import Row, Scores
 from uda.stages._report.tables import NOTHING, percent, subset_title
 from uda.stages._report.trail import flat, given
 
@@ -34,13 +34,14 @@ def comparison(runs: Sequence[Run]) -> tuple[list[str], list[str], list[Compared
     classes = list(dict.fromkeys(name for run in runs for name in run.scores.classes))
     titles = ["gap closed", "mIoU", *(subset_title(name) for name in subsets), "pixel acc."]
     lines = [line for group in seed_groups(runs) for line in _spread_lines(group, subsets, classes)]
+    unsure = lost_in_noise(runs)
     lines += [
         Compared(
             run=run.name,
             pipeline=run.scores.pipeline or NOTHING,
             seed=NOTHING if run.scores.seed is None else str(run.scores.seed),
             row=row.name,
-            cells=[percent(value) for value in _values(run, row, subsets, classes)],
+            cells=[percent(value) for value in _values(run, row, subsets, classes, with_gap=run.name not in unsure)],
         )
         for run in runs
         for row in _compared_rows(run)
@@ -57,9 +58,12 @@ def _compared_rows(run: Run) -> list[Row]:
     return [row for row in scores.rows if row.round is None or row is last]
 
 
-def _values(run: Run, row: Row, subsets: Sequence[str], classes: Sequence[str]) -> list[float | None]:
+def _values(
+    run: Run, row: Row, subsets: Sequence[str], classes: Sequence[str], *, with_gap: bool = True
+) -> list[float | None]:
     own = [row.miou, *(row.subsets.get(name) for name in subsets), row.pixel_accuracy]
-    return [run.scores.gap_closed if row.round is not None else None, *own, *(row.iou.get(name) for name in classes)]
+    closed = run.scores.gap_closed if with_gap and row.round is not None else None
+    return [closed, *own, *(row.iou.get(name) for name in classes)]
 
 
 def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -78,20 +82,50 @@ def seed_groups(runs: Sequence[Run]) -> list[list[Run]]:
 def _spread_lines(group: Sequence[Run], subsets: Sequence[str], classes: Sequence[str]) -> list[Compared]:
     """Mean and sample standard deviation of each row over a group's runs."""
     rows = [_compared_rows(run) for run in group]
+    sure = sure_gaps([run.scores for run in group])
     lines = []
     for same in zip(*rows, strict=True):
-        values = zip(*(_values(run, row, subsets, classes) for run, row in zip(group, same, strict=True)), strict=True)
+        table = [_values(run, row, subsets, classes) for run, row in zip(group, same, strict=True)]
+        closed, *values = zip(*table, strict=True)
         lines.append(
             Compared(
                 run=f"mean of {len(group)} runs",
                 pipeline=str(group[0].scores.pipeline),
                 seed=", ".join(str(run.scores.seed) for run in group),
                 row=same[0].name,
-                cells=[spread(column) for column in values],
+                cells=[over_seeds([one for one, fits in zip(closed, sure, strict=True) if fits]), *map(spread, values)],
                 spread=True,
             )
         )
     return lines
+
+
+def sure_gaps(seeds: Sequence[Scores]) -> list[bool]:
+    """Whether each seed's gap is one: larger than twice the deviation of source only and of the oracle over the seeds.
+
+    Chance alone makes a smaller one, and a part of it is any number, which would drown the other seeds' in a mean.
+    """
+    bounds = [
+        [row.miou for row in rows if row is not None and row.miou is not None]
+        for rows in ([one.source_only for one in seeds], [one.oracle for one in seeds])
+    ]
+    noise = max(stdev(values) if len(values) > 1 else 0.0 for values in bounds)
+    return [one.has_gap and one.gap > 2 * noise for one in seeds]
+
+
+def lost_in_noise(runs: Sequence[Run]) -> list[str]:
+    """Names of the runs whose bounds are too near each other beside other seeds'."""
+    groups = [(group, sure_gaps([run.scores for run in group])) for group in seed_groups(runs)]
+    pairs = [pair for group, sure in groups for pair in zip(group, sure, strict=True)]
+    return [run.name for run, sure in pairs if not sure and run.scores.has_bounds]
+
+
+def gap_note(seeds: Sequence[object]) -> str:
+    """Why the gap closed leaves some seeds out."""
+    return (
+        f"Gap closed without seed {', '.join(map(str, seeds))}: oracle and source only are no further apart there than "
+        "twice their deviation over the seeds, so that a part of the gap says nothing."
+    )
 
 
 def spread(values: Sequence[float | None], *, scale: float = 100.0, decimals: int = 1) -> str:

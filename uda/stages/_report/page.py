@@ -9,13 +9,13 @@ from typing import Any
 import jinja2
 
 from uda import __version__
-from uda.stages._report.comparison import alike, comparison, differences
+from uda.stages._report.comparison import alike, comparison, differences, gap_note, lost_in_noise
 from uda.stages._report.curves import figures
-from uda.stages._report.pictures import Confusion, class_colors, confusion, grid_picture
+from uda.stages._report.pictures import SWAPPED, Confusion, class_colors, confusion, grid_picture
 from uda.stages._report.reading import Run
 from uda.stages._report.scores import Row, Scores
 from uda.stages._report.sections import class_lines, pseudo_labels, published, timings
-from uda.stages._report.summary import facts, tiles, verdict, warnings
+from uda.stages._report.summary import facts, means, tiles, verdict, warnings
 from uda.stages._report.tables import columns, score_cells
 from uda.stages._report.trail import SHORT, machines, trail
 
@@ -50,6 +50,7 @@ def section(run: Run, runs: Sequence[Run], number: int) -> dict[str, Any]:
     lines, total = timings(steps)
     matrix = _confusion(run)
     scores = run.scores
+    grids = [grid for entry in run.of("translate") if (grid := grid_picture(entry)) is not None]
     return {
         "number": number,
         "name": run.name,
@@ -57,16 +58,18 @@ def section(run: Run, runs: Sequence[Run], number: int) -> dict[str, Any]:
         "warnings": [*warnings(run, runs), *([trouble] if trouble else [])],
         "facts": facts(run),
         "tiles": tiles(run),
+        "means": means(run),
         "columns": columns(scores) if scores.rows else [],
         "rows": [(row, kind(scores, row), cells) for row, cells in score_cells(scores)],
         "lines": class_lines(run),
-        "colors": class_colors(scores.label_space, _class_names(run, matrix), run.directory),
+        "colors": class_colors(scores.label_space, _class_names(run, matrix), run.directory, run.of("segment")),
         "result": scores.result.name if scores.result is not None else None,
         "has_gap": scores.source_only is not None and scores.result is not scores.source_only,
         "has_rounds": bool(scores.adapted),
         "has_oracle": scores.oracle is not None and scores.result is not scores.oracle,
         "published": rows,
-        "grids": [grid for entry in run.of("translate") if (grid := grid_picture(entry)) is not None],
+        "grids": grids,
+        "swapped": any(SWAPPED in grid.captions for grid in grids),
         "pseudo": pseudo_labels(run),
         "confusion": matrix,
         "worst": matrix.worst(_WORST, _LEAST) if matrix is not None else [],
@@ -112,13 +115,18 @@ def _compared(runs: Sequence[Run]) -> dict[str, Any] | None:
     if len(runs) < 2:
         return None
     titles, classes, lines = comparison(runs)
+    names = lost_in_noise(runs)
+    unsure = [f"{run.scores.seed} ({run.name})" for run in runs if run.name in names]
     spaces = {run.scores.label_space for run in runs}
-    space = spaces.pop() if len(spaces) == 1 else None
+    alone = len(spaces) == 1  # else a class may have another colour in each
+    space = spaces.pop() if alone else None
+    segmenters = [entry for run in runs for entry in run.of("segment")] if alone else []
     return {
         "titles": titles,
         "classes": classes,
         "lines": lines,
-        "colors": class_colors(space, classes, runs[0].directory),
+        "note": gap_note(unsure) if unsure else None,
+        "colors": class_colors(space, classes, runs[0].directory, segmenters),
         "differences": [(run.name, differences(runs[0], run)) for run in runs[1:] if alike(runs[0], run)],
         "first": runs[0].name,
         "verdicts": [(run.name, verdict(run)) for run in runs],

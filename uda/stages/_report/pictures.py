@@ -14,6 +14,7 @@ from PIL import Image
 
 from uda.core.errors import ConfigError, DataError
 from uda.data.label_space import load_space
+from uda.segmenters._store import describe
 from uda.stages._report.reading import StageEntry
 
 _WIDEST = 1800
@@ -21,6 +22,8 @@ _WIDEST = 1800
 _LARGEST_PNG = 600_000
 """Bytes of a PNG above which a JPEG is taken."""
 GREY = "#9aa4ae"
+SWAPPED = "guidance of another image"
+"""Caption of the column that `swap_guidance` makes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _captions(entry: StageEntry, width: int) -> tuple[str, ...]:
         return ()
     guided = "guide" in entry.manifest.inputs
     full = ["source", "source labels", *(["guide's prediction"] if guided else []), "translation"]
-    swapped = ["guidance of another image"] if width // int(size[1]) == len(full) + 2 else []
+    swapped = [SWAPPED] if width // int(size[1]) == len(full) + 2 else []
     captions = (*full, *swapped, "a target image")
     return captions if len(captions) == width // int(size[1]) else ()
 
@@ -119,13 +122,16 @@ def confusion(entry: StageEntry) -> Confusion | None:
     return Confusion(entry.name, classes, rows)
 
 
-def class_colors(label_space: str | None, classes: Sequence[str], near: Path) -> dict[str, str]:
-    """CSS colours of classes; grey where the label space is not to be had any more.
+def class_colors(
+    label_space: str | None, classes: Sequence[str], near: Path, segmenters: Sequence[StageEntry] = ()
+) -> dict[str, str]:
+    """CSS colours of classes; grey where they are not to be had any more.
 
     Args:
         label_space: a shipped name or the path of a YAML, as the run was told.
         classes: their names.
         near: directory of the run: a relative path may be meant from there.
+        segmenters: of the run, which keep the colours that they were trained with, wherever the label space lies.
     """
     known: dict[str, str] = {}
     for reference in (label_space, str(near / label_space)) if label_space else ():
@@ -133,6 +139,21 @@ def class_colors(label_space: str | None, classes: Sequence[str], near: Path) ->
             space = load_space(reference)
         except ConfigError:
             continue
-        known = {one.name: "#{:02x}{:02x}{:02x}".format(*one.color) for one in space.classes}
+        known = {one.name: _css(one.color) for one in space.classes}
         break
+    for entry in segmenters:
+        known |= _kept_colors(entry)
     return {name: known.get(name, GREY) for name in classes}
+
+
+def _kept_colors(entry: StageEntry) -> dict[str, str]:
+    """Colours by class that a segmenter keeps; none where it is older than that or broken."""
+    try:
+        kept = describe(entry.directory)
+        return {str(name): _css(color) for name, color in zip(kept["classes"], kept["colors"], strict=True)}
+    except (DataError, KeyError, TypeError, ValueError, IndexError):
+        return {}
+
+
+def _css(color: Sequence[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)

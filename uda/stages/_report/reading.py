@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from uda.stages._report.scores import REPORT, Row, Scores, read_row, read_scores
 from uda.stages.catalog import stage_names
 
 PARTIAL = ".partial"
+_BEGUN = re.compile(r"\.partial(?:\.[^.]*)?$")
+"""What a run is made in or set aside in."""
 _LEFTOVERS = re.compile(r"\.(?:partial|replaced)(?:\.[^.]*)?$")
 """What a run is made in, set aside in or replaced by."""
 _ROUND = re.compile(r"(?:^|/)round_(\d+)(?:/|$)")
@@ -50,6 +52,8 @@ class Run:
         stages: complete stages, in the order of the work.
         unfinished: names of stage directories that are being made, or were left behind by an interruption.
         summed_up: whether `iterate` came to its end and left a `report.json`.
+        left: directories of work on its steps that other settings began and left.
+        others: what lies there and is no part of the run: steps of an earlier one with other rounds, data or pipeline.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Run:
     stages: tuple[StageEntry, ...]
     unfinished: tuple[str, ...] = ()
     summed_up: bool = False
+    left: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def of(self, stage: str) -> list[StageEntry]:
         """All entries of one kind of stage."""
@@ -72,17 +78,22 @@ class Run:
         return None
 
 
-def read_runs(directories: Sequence[Path]) -> list[Run]:
+def read_runs(directories: Sequence[Path], steps: Mapping[str, bool] | None = None) -> list[Run]:
     """Read everything that is to be reported.
+
+    Args:
+        directories: of `uda iterate` or of single stages.
+        steps: of a run under way, by path below it: whether what lies there counts, or is older and will be made anew.
+            None: what `report.json` says; everything where it says nothing.
 
     Raises:
         DataError: a directory is missing or holds neither a report nor a complete stage; a file cannot be read.
     """
     names = _short_names(directories)
-    return [_read_run(directory, name) for directory, name in zip(directories, names, strict=True)]
+    return [_read_run(directory, name, steps) for directory, name in zip(directories, names, strict=True)]
 
 
-def _read_run(directory: Path, name: str) -> Run:
+def _read_run(directory: Path, name: str, steps: Mapping[str, bool] | None) -> Run:
     mend = "give a directory that `uda iterate` or a stage left"
     if not directory.is_dir():
         raise DataError("is no directory" if directory.exists() else "no such directory", directory, mend)
@@ -90,12 +101,40 @@ def _read_run(directory: Path, name: str) -> Run:
     summed_up = "rows" in report
     if not summed_up and (below := _runs_below(directory)):
         raise DataError(f"holds runs, it is none itself: {', '.join(below)}", directory, "name them one by one")
-    stages, unfinished = _find_stages(directory)
+    scores = read_scores(report, directory / REPORT) if summed_up else None
+    if steps is None and scores is not None and scores.steps is not None:
+        steps = dict.fromkeys(scores.steps, True)
+    found, begun = _find_stages(directory)
+    stages = [entry for entry in found if steps is None or steps.get(entry.name)]
+    made = {entry.name for entry in stages}
+    own = [one for one in begun if steps is None or _step(one) in steps]
+    unfinished = [_step(one) for one in own if one.endswith(PARTIAL) and _step(one) not in made]
+    left = [one for one in own if not one.endswith(PARTIAL) or _step(one) in made]
     if not stages and not summed_up:
         what = "holds no report.json of `uda iterate` and no complete stage"
         raise DataError(f"{what} ({', '.join(unfinished)} unfinished)" if unfinished else what, directory, mend)
-    scores = read_scores(report, directory / REPORT) if summed_up else _scores_of_stages(stages)
-    return Run(name, directory, scores, tuple(stages), tuple(unfinished), summed_up)
+    return Run(
+        name,
+        directory,
+        scores or _scores_of_stages(stages),
+        tuple(stages),
+        tuple(unfinished),
+        summed_up,
+        left=tuple(left),
+        others=() if steps is None else _others([*(entry.name for entry in found), *begun], steps),
+    )
+
+
+def _step(begun: str) -> str:
+    """The step that a partial directory, set aside or not, is about."""
+    return _BEGUN.sub("", begun)
+
+
+def _others(there: Sequence[str], steps: Collection[str]) -> tuple[str, ...]:
+    """What is no step; the folder alone where it holds no step at all."""
+    tops = {step.split("/")[0] for step in steps}
+    foreign = [name for name in there if _step(name) not in steps]
+    return tuple(sorted({name if (top := name.split("/")[0]) in tops else top for name in foreign}))
 
 
 def _runs_below(directory: Path) -> list[str]:
@@ -115,20 +154,19 @@ def _short_names(directories: Sequence[Path]) -> list[str]:
 
 
 def _find_stages(root: Path) -> tuple[list[StageEntry], list[str]]:
-    """Complete stages at or below `root`, and names of unfinished ones; looks into no stage's own folders."""
+    """Complete stages at or below `root`, and directories of begun ones; looks into no stage's own folders."""
     found: list[StageEntry] = []
-    unfinished: list[str] = []
+    begun: list[str] = []
     for folder, below, files in os.walk(root):
         path = Path(folder)
-        partial = [path / one for one in below if one.endswith(PARTIAL)]
-        unfinished += [one.relative_to(root).as_posix().removesuffix(PARTIAL) for one in partial]
+        begun += [(path / one).relative_to(root).as_posix() for one in below if _BEGUN.search(one)]
         below[:] = [] if MANIFEST in files else [one for one in below if not _LEFTOVERS.search(one)]
         if MANIFEST in files and (manifest := read_manifest(path)) is not None:
             name = path.relative_to(root).as_posix() if path != root else root.absolute().name
             number = _ROUND.search(name)
             found.append(StageEntry(name, path, manifest, int(number[1]) if number else None))
     found.sort(key=_order)
-    return found, sorted(unfinished)
+    return found, sorted(begun)
 
 
 def _order(entry: StageEntry) -> tuple[int, str, int, str]:

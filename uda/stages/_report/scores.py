@@ -46,6 +46,9 @@ class Scores:
         seed: of the run.
         label_space: a shipped name or a path, as the run was told.
         published: key of the comparable published rows.
+        steps: paths of the run's steps below its directory; None where the report is older than that.
+        segmenter: path of the last round's segmenter there.
+        data: one's own manifests, a line for each.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +58,9 @@ class Scores:
     seed: int | None = None
     label_space: str | None = None
     published: str | None = None
+    steps: tuple[str, ...] | None = None
+    segmenter: str | None = None
+    data: tuple[str, ...] = ()
 
     def find(self, name: str) -> Row | None:
         """The row called `name`."""
@@ -71,10 +77,20 @@ class Scores:
         return self.find("oracle")
 
     @property
+    def has_bounds(self) -> bool:
+        """Whether there are both."""
+        return self.source_only is not None and self.oracle is not None
+
+    @property
+    def gap(self) -> float:
+        """How much better the oracle is than source only; 0 where one of them is missing."""
+        low, high = self.source_only, self.oracle
+        return 0.0 if low is None or high is None else (high.miou or 0.0) - (low.miou or 0.0)
+
+    @property
     def has_gap(self) -> bool:
         """Whether the oracle is better than source only."""
-        low, high = self.source_only, self.oracle
-        return low is not None and high is not None and (high.miou or 0.0) > (low.miou or 0.0)
+        return self.gap > 0
 
     @property
     def result(self) -> Row | None:
@@ -109,6 +125,9 @@ def read_scores(report: Mapping[str, Any], where: object = REPORT) -> Scores:
             seed=None if report.get("seed") is None else int(report["seed"]),
             label_space=_text(report.get("label_space")),
             published=_text(report.get("published")),
+            steps=None if report.get("steps") is None else tuple(str(one) for one in report["steps"]),
+            segmenter=_text(report.get("segmenter")),
+            data=tuple(_data_line(name, one) for name, one in (report.get("data") or {}).items()),
         )
         return scores if scores.has_gap else replace(scores, gap_closed=None)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -135,6 +154,11 @@ def read_row(data: Mapping[str, Any]) -> Row:
 def number(value: Any) -> float | None:
     """A finite number, or None: JSON's null and the NaN of a mean over nothing."""
     return None if value is None or not math.isfinite(float(value)) else float(value)
+
+
+def _data_line(name: str, one: Mapping[str, Any]) -> str:
+    count = "" if one.get("images") is None else f", {one['images']} images, {one['labelled']} labelled"
+    return f"{name}: {one['path']}{count}"
 
 
 def _text(value: Any) -> str | None:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uda.stages._report.comparison import over_seeds
+from uda.stages._report.comparison import gap_note, over_seeds, sure_gaps
 from uda.stages._report.scores import Row, Scores
 from uda.stages._report.tables import percent
 
+_BOUNDS = ("source only", "oracle")
+
 
 def scores_table(runs: Sequence[Scores]) -> list[str]:
-    """One line a row: mIoU of each seed, their mean and deviation, and how much of the gap that closes, in percent."""
+    """One line a row: mIoU of each seed, their mean and deviation, and how much of the gap that closes, in percent.
+
+    A note follows where the gap of some seeds is lost in noise.
+    """
+    sure = sure_gaps(runs)
     lines = [
         f"| row | {' | '.join(f'seed {run.seed}' for run in runs)} | mIoU | gap closed |",
         f"|---|{'---|' * (len(runs) + 2)}",
     ]
     for name, rows in common_rows(runs).items():
         scores = [row.miou for row in rows]
-        bound = name in ("source only", "oracle")
-        closed = "" if bound else over_seeds([gap_share(run, row) for run, row in zip(runs, rows, strict=True)])
+        bound = name in _BOUNDS
+        shares = [gap_share(run, row) for run, row, fits in zip(runs, rows, sure, strict=True) if fits]
+        closed = "" if bound else over_seeds(shares)
         lines.append(f"| {' | '.join([name, *map(percent, scores), over_seeds(scores), closed])} |")
-    return lines
+    unsure = [run.seed for run, fits in zip(runs, sure, strict=True) if run.has_bounds and not fits]
+    noted = len(runs) > 1 and unsure and set(common_rows(runs)) - set(_BOUNDS)
+    return [*lines, "", gap_note(unsure)] if noted else lines
 
 
 def classes_table(runs: Sequence[Scores]) -> list[str]:

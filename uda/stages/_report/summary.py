@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uda.core.console import duration
-from uda.stages._report.comparison import seed_groups
+from uda.stages._report.comparison import lost_in_noise, seed_groups
+from uda.stages._report.means import uneven_means
 from uda.stages._report.reading import Run, StageEntry
 from uda.stages._report.tables import percent, points, subset_title
 from uda.stages._report.trail import trail
@@ -21,13 +23,16 @@ _METHODS = (
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What was run, as pairs of a title and a text."""
+    """What was run and what came of it, as pairs of a title and a text."""
     scores = run.scores
     found = [("pipeline", scores.pipeline), ("seed", None if scores.seed is None else str(scores.seed))]
     rounds = sorted({entry.round for entry in run.stages if entry.round is not None})
     found.append(("rounds", str(rounds[-1]) if rounds else None))
     found += [(title, ", ".join(_methods(run.of(stage), key)) or None) for stage, key, title in _METHODS]
     found += [("label space", scores.label_space), ("data", "; ".join(_data(run)) or None)]
+    if scores.segmenter is not None:  # by its path below the run: the page is the same wherever that lies
+        use = f"in the run's directory: uda predict --segmenter {shlex.quote(scores.segmenter)} IMAGES --out DIR"
+        found += [("result", scores.segmenter), ("to use it", use)]
     seconds = [step.seconds for step in trail(run) if step.seconds is not None]
     found.append(("stages", f"{len(run.stages)} complete, {duration(sum(seconds))} in all" if run.stages else None))
     finished = max((str(entry.manifest.recorded.get("finished", "")) for entry in run.stages), default="")
@@ -42,7 +47,7 @@ def _methods(entries: Sequence[StageEntry], key: str) -> list[str]:
 
 
 def _data(run: Run) -> list[str]:
-    lines = []
+    lines = list(run.scores.data)
     for entry in run.of("prepare"):
         config: Mapping[str, Any] = entry.manifest.config
         split = f" {config['split']}" if config.get("split") else ""
@@ -83,6 +88,15 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     return found
 
 
+def means(run: Run) -> str:
+    """What the names of the means stand for."""
+    text = "mIoU: mean over the classes of their IoU (intersection over union), in percent"
+    subsets = run.scores.subsets
+    parts = [f"{subset_title(name)}: over {name} of them" for name in subsets if name.isdigit()]
+    parts += [f"{subset_title(name)}: over the classes in {name}" for name in subsets if not name.isdigit()]
+    return "; ".join([text, *parts]) + (" (subsets of the label space)." if parts else ".")
+
+
 def warnings(run: Run, runs: Sequence[Run]) -> list[str]:
     """What keeps a run's numbers from being taken at face value.
 
@@ -93,9 +107,19 @@ def warnings(run: Run, runs: Sequence[Run]) -> list[str]:
     found = []
     if run.unfinished:
         found.append(f"Unfinished: {', '.join(run.unfinished)}. The same command again goes on with them.")
+    if run.left:
+        found.append(
+            f"Other settings were begun and left: {', '.join(run.left)}. Their command goes on with them; they can be "
+            "removed."
+        )
+    if run.others:
+        found.append(
+            f"Beside this run its directory holds what is no part of it and left out here: {', '.join(run.others)}. "
+            "What nothing else uses can be removed."
+        )
     if not run.summed_up and any(entry.round is not None for entry in run.stages):
         found.append("The loop did not come to its end: rows are named after their steps, the gap closed is not said.")
-    return found + _stale(run) + _bounds(run) + _seeds(run, runs) + _defects(run)
+    return found + _stale(run) + uneven_means(run) + _bounds(run, runs) + _seeds(run, runs) + _defects(run)
 
 
 def _stale(run: Run) -> list[str]:
@@ -114,7 +138,7 @@ def _stale(run: Run) -> list[str]:
     return found
 
 
-def _bounds(run: Run) -> list[str]:
+def _bounds(run: Run, runs: Sequence[Run]) -> list[str]:
     scores = run.scores
     if not scores.adapted:
         return []
@@ -124,6 +148,8 @@ def _bounds(run: Run) -> list[str]:
         found.append(
             "The oracle is no better than source only: there is no gap to close. Was the training long enough?"
         )
+    elif run.name in lost_in_noise(runs):
+        found.append("Source only and oracle differ less than chance moves them between the seeds: no gap can be seen.")
     return found
 
 
