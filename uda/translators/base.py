@@ -144,8 +144,11 @@ class AbstractTranslator(ABC):
 
     @classmethod
     def varies(cls, config: Any) -> bool:
-        """Whether one input has several renders as configured: by noise, or by the target image drawn for it."""
-        return False
+        """Whether one input has several renders as configured: by noise, or by the target image drawn for it.
+
+        By default where the settings have `noise` and it is on.
+        """
+        return bool(getattr(config, "noise", False))
 
     @classmethod
     def files(cls, config: Any) -> dict[str, Path]:

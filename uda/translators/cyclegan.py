@@ -134,11 +134,6 @@ class Cyclegan(AbstractTranslatorWithHistory):
         """Both semantic losses ask the segmenter."""
         return config.weights.semantic_translation > 0 or config.weights.semantic_reconstruction > 0
 
-    @classmethod
-    def varies(cls, config: CycleganConfig) -> bool:
-        """Where it has noise."""
-        return config.noise
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `CycleganWeights`."""
         images = domain_images(batch, *OTHER, method="cyclegan")

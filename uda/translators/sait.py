@@ -176,11 +176,6 @@ class Sait(_averages.AbstractAveragedTranslator):
         """The modulation, the symmetric cross-entropy, and discriminators that see maps need logits."""
         return config.guidance or config.discriminator_guidance or config.weights.symmetric_ce > 0
 
-    @classmethod
-    def varies(cls, config: SaitConfig) -> bool:
-        """Where it has noise."""
-        return config.noise
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SaitWeights`."""
         images = domain_images(batch, *OTHER, method="sait")

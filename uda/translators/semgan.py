@@ -192,11 +192,6 @@ class Semgan(AbstractTranslatorWithHistory):
         """Both of `SemganConfig.classes` must be of the label space."""
         _turned_classes(config, setting)
 
-    @classmethod
-    def varies(cls, config: SemganConfig) -> bool:
-        """Where it has noise."""
-        return config.noise
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SemganWeights`.
 

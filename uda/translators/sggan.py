@@ -112,11 +112,6 @@ class Sggan(AbstractTranslatorWithHistory):
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
 
-    @classmethod
-    def varies(cls, config: SgganConfig) -> bool:
-        """Where it has noise."""
-        return config.noise
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SgganWeights`.
 

@@ -146,11 +146,6 @@ class Unit(AbstractTranslator):
             init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
         self.networks: Mapping[str, nn.Module] = networks
 
-    @classmethod
-    def varies(cls, config: UnitConfig) -> bool:
-        """Where it has noise."""
-        return config.noise
-
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `UnitWeights`."""
         images = domain_images(batch, *OTHER, method="unit")
