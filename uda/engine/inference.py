@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
+from torch.utils.data import BatchSampler
 
 from uda.core.errors import ConfigError, RunError
 from uda.data.dataset import SegmentationDataset
@@ -45,7 +46,7 @@ def predict(
     """
     runtime.place(network).eval()
     share: Sequence[int] = range(len(data)) if everywhere else range(runtime.rank, len(data), runtime.processes)
-    for item in read_batches(data, [list(share[at : at + batch]) for at in range(0, len(share), batch)], runtime):
+    for item in read_batches(data, BatchSampler(share, batch, drop_last=False), runtime):
         images = to_batch({"source_images": item["image"]}, runtime).source_images_BCHW
         assert images is not None
         with torch.inference_mode(), runtime.autocast():

@@ -6,6 +6,7 @@ Sure networks have most of their confidences within 2^-16 of 1. Bins are 2^-16 w
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ def bins_of(confidences: Tensor) -> Tensor:
     return torch.where(far < _EQUAL, far, near.clamp(max=BINS - 1).long())
 
 
+@functools.cache
 def lower_edges() -> NDArray[np.float64]:
     """The lowest confidence of each bin, and 1 after the last, (BINS + 1,); all are float32's numbers."""
     steps = np.arange(BINS - _EQUAL - 1)

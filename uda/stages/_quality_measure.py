@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import BatchSampler
 
 from uda.core.console import Console
 from uda.data.dataset import SegmentationDataset
@@ -139,7 +140,7 @@ class Gauge:
     def _images(self, name: str, samples: Sequence[Sample]) -> Iterator[Tensor]:
         """Batches of images on the device, uint8 (B, 3, H, W); no file is kept, no label opened."""
         config = self._config
-        parts = [list(range(len(samples)))[at : at + config.batch] for at in range(0, len(samples), config.batch)]
+        parts = BatchSampler(range(len(samples)), config.batch, drop_last=False)
         with self._console.progress(f"quality: {name}", len(samples)) as progress:
             for item in read_batches(self._data(samples), parts, self._runtime):
                 yield item["image"].to(self._runtime.device)
