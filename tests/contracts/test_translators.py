@@ -8,75 +8,28 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
+from tests.contracts.small_translators import CLASSES, SIZE, build, make_batch, small_guide, turn
 from uda.core import registry
 from uda.data.batch import Batch, Context
-from uda.nets.segmenter import SegmenterNetwork, as_guide
-from uda.translators.base import AVERAGED, AbstractTranslator, Setting
+from uda.nets.segmenter import SegmenterNetwork
+from uda.translators.base import AVERAGED, AbstractTranslator
 
 NAMES = registry.names("translators")
-CLASSES, SIZE = 4, 64
-
-
-class _Body(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1))
-
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"main": self.layers(images)}
 
 
 @pytest.fixture
 def guide() -> SegmenterNetwork:
-    torch.manual_seed(7)
-    return as_guide(SegmenterNetwork(_Body(), frame="imagenet"))
-
-
-def build(name: str, guide: Callable[[torch.Tensor], torch.Tensor], seed: int = 0) -> AbstractTranslator:
-    torch.manual_seed(seed)
-    cls = registry.load("translators", name)
-    translator: AbstractTranslator = cls(cls.Config.tiny(), Setting(CLASSES, guide))
-    return translator
-
-
-def make_batch(seed: int = 0) -> Batch:
-    """Two images a domain, coarse label maps, some pixels ignored."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def labels() -> torch.Tensor:
-        coarse = torch.randint(0, CLASSES, (2, 1, 8, 8), generator=generator).float()
-        full = nn.functional.interpolate(coarse, size=(SIZE, SIZE)).long()[:, 0]
-        full[:, :2] = 255
-        return full
-
-    images = [torch.rand(2, 3, SIZE, SIZE, generator=generator) * 2 - 1 for _ in range(2)]
-    return Batch(images[0], labels(), images[1], labels())
+    return small_guide()
 
 
 def set_mode(translator: AbstractTranslator, *, train: bool) -> None:
     for network in translator.networks.values():
         network.train(train)
-
-
-def turn(translator: AbstractTranslator, player: str, batch: Batch, context: Context) -> dict[str, torch.Tensor]:
-    """One player's turn as the engine takes it, up to the backward pass."""
-    players = translator.players()
-    for name, parameters in players.items():
-        for parameter in parameters:
-            parameter.grad = None
-            parameter.requires_grad_(name == player)
-    terms = translator.losses(player, batch, context)
-    weights = translator.config.term_weights
-    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    total.backward()
-    return terms
 
 
 def train_step(translator: AbstractTranslator, batch: Batch) -> dict[str, torch.Tensor]:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.contracts.test_translators import CLASSES, NAMES, build, make_batch, render
+from tests.contracts.small_translators import CLASSES, build, make_batch
+from tests.contracts.test_translators import NAMES, render
 from uda.core import registry
 from uda.data.batch import Context
-from uda.translators.base import AVERAGED, AbstractTranslator, Setting
+from uda.translators.base import AVERAGED, AbstractTranslator
 
 
 def offers_it(name: str) -> bool:
@@ -29,11 +30,7 @@ def guide(images: Tensor) -> Tensor:
 
 
 def make(name: str) -> AbstractTranslator:
-    torch.manual_seed(0)
-    cls = registry.load("translators", name)
-    config = cls.Config.model_validate({**cls.Config.tiny().model_dump(), "noise": True})
-    translator: AbstractTranslator = cls(config, Setting(CLASSES, guide))
-    return translator
+    return build(name, guide, noise=True)
 
 
 def strengths(translator: AbstractTranslator, domain: str) -> Iterator[nn.Parameter]:
