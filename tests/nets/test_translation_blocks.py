@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from uda.nets import blocks, ema, init, spectral
+from uda.nets.patch_discriminator import MultiScaleDiscriminator
+from uda.nets.spade_discriminator import MultiScalePatchDiscriminator
 from uda.nets.translation import SpadeMaps
 
 
@@ -19,6 +24,41 @@ def test_instance_norm_gives_each_channel_mean_0_and_variance_1(
     raw = features.float()
     std, mean = torch.std_mean(raw, dim=(2, 3), keepdim=True, correction=0)
     assert torch.allclose(normed.float(), (raw - mean) / std, atol=1e-4 if dtype == torch.float32 else 3e-2)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_halving_takes_means_of_what_lies_inside(layout: torch.memory_format) -> None:
+    images = torch.arange(30.0).reshape(1, 1, 5, 6).repeat(2, 3, 1, 1).contiguous(memory_format=layout)
+    halved = blocks.halved(images.requires_grad_())
+    assert halved.shape == (2, 3, 3, 3) and halved.is_contiguous()  # in channels_last some GPUs' gradients are wrong
+    assert halved[0, 0, 0, 0] == (0 + 1 + 6 + 7) / 4
+    assert halved[1, 2, 1, 1] == images[1, 2, 1:4, 1:4].mean()
+    halved[0, 0, 1, 1].backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    assert images.grad is not None
+    wanted = torch.zeros(5, 6)
+    wanted[1:4, 1:4] = 1 / 9
+    torch.testing.assert_close(images.grad[0, 0], wanted)
+    assert not images.grad[1].any()
+
+
+@pytest.mark.parametrize(
+    "discriminator",
+    [MultiScaleDiscriminator(4, 2, 3, details=8.0), MultiScalePatchDiscriminator(3, 4, 2, 3)],
+    ids=["munit", "spade"],
+)
+def test_discriminators_average_over_a_border_in_contiguous_memory_alone(
+    discriminator: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    average, seen = F.avg_pool2d, []
+
+    def watched(images: Tensor, kernel: int, stride: int, padding: int = 0, **more: Any) -> Tensor:
+        if padding:
+            seen.append(images.is_contiguous())
+        return average(images, kernel, stride, padding, **more)
+
+    monkeypatch.setattr(F, "avg_pool2d", watched)
+    discriminator(torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+    assert seen == [True, True]
 
 
 def test_modulation_scales_and_shifts_pixel_by_pixel() -> None:

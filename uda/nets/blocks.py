@@ -46,6 +46,15 @@ def doubled(features_BCHW: Tensor) -> Tensor:
         return F.interpolate(features_BCHW, scale_factor=2.0, mode="nearest")
 
 
+def halved(images_BCHW: Tensor) -> Tensor:
+    """Half the size, rounded up: means over 3x3 pixels, those beyond the border not counted; in contiguous memory.
+
+    In channels_last the gradient would lie a pixel off on a GPU, in PyTorch as it was until July 2026 (pytorch/pytorch
+    issue 188344), and generators draw ghosts beside every edge by it.
+    """
+    return F.avg_pool2d(images_BCHW.contiguous(), 3, stride=2, padding=1, count_include_pad=False)
+
+
 def instance_norm(features_BCHW: Tensor, modulation: Modulation | None = None) -> Tensor:
     """Instance normalisation (Ulyanov et al. 2016) without affine, then `scale * h + shift` where given.
 

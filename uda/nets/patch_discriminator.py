@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
-from uda.nets.blocks import convolution
+from uda.nets.blocks import convolution, halved
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -48,7 +48,7 @@ class MultiScaleDiscriminator(nn.Module):
         outputs, images = [], images_BCHW
         for index, body in enumerate(self.scales):
             if index:
-                images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+                images = halved(images)
             last = index == len(self.scales) - 1
             outputs.append(body(self._detailed(images) if self.details and not last else images))
         return outputs

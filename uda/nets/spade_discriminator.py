@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uda.nets.blocks import instance_norm
+from uda.nets.blocks import halved, instance_norm
 
 _SLOPE = 0.2
 _ENCODER_SIDE = 256
@@ -72,7 +72,7 @@ class MultiScalePatchDiscriminator(nn.Module):
         made, inputs = [], inputs_BCHW
         for number, scale in enumerate(self.scales):
             if number:
-                inputs = F.avg_pool2d(inputs, 3, stride=2, padding=1, count_include_pad=False)
+                inputs = halved(inputs)
             made.append(scale(inputs))
         return made
 
