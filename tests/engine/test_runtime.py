@@ -72,3 +72,13 @@ def test_a_device_that_is_not_there_is_told(device: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=f"device {device}: no CUDA device is available; use --device cpu"):
         make_runtime(RuntimeConfig(device=device))
+
+
+def test_average_pools_of_any_encoder_get_contiguous_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(3, stride=2, padding=1))
+    seen: list[bool] = []
+    monkeypatch.setattr(network[1], "forward", lambda images: seen.append(images.is_contiguous()))
+    for _ in range(2):  # a network may be placed more than once
+        cpu().place(network)
+    network(torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last))
+    assert seen == [True] and len(network[1]._forward_pre_hooks) == 1

@@ -26,6 +26,11 @@ _PATIENCE = timedelta(hours=24)
 """How long processes wait for each other: for one that indexes a data set or scores alone, the default is too short."""
 
 
+def _contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """Before an average pool, such as an encoder of smp's or timm's may have: see `uda.nets.blocks.halved`."""
+    return (inputs[0].contiguous(),)
+
+
 def _multiplies_bfloat16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -71,6 +76,9 @@ class Runtime:
     def place(self, network: M) -> M:
         """The network on the device in channels_last memory format (faster convolutions, same numbers)."""
         placed: M = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in placed.modules():
+            if isinstance(module, nn.AvgPool2d) and _contiguous not in module._forward_pre_hooks.values():
+                module.register_forward_pre_hook(_contiguous)
         return placed
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
