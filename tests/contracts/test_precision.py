@@ -180,7 +180,7 @@ def test_a_gpu_gives_the_same_gradients(case: Case, monkeypatch: pytest.MonkeyPa
 @needs_gpu
 @pytest.mark.parametrize("case", CASES, ids=called)
 def test_bfloat16_keeps_the_direction_on_a_gpu(case: Case) -> None:
-    assert agreement(case, Way("cuda", channels_last=True, bfloat16=True)) > 0.8
+    assert agreement(case, Way("cuda", channels_last=True, bfloat16=True)) > 0.7
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
