@@ -162,7 +162,7 @@ def agreement(case: Case, way: Way) -> float:
 
 @pytest.mark.parametrize("case", CASES, ids=called)
 def test_memory_format_changes_no_gradient(case: Case) -> None:
-    assert agreement(case, Way(channels_last=True)) > 0.9999
+    assert agreement(case, Way(channels_last=True)) > 0.999
 
 
 @pytest.mark.parametrize("case", CASES, ids=called)

@@ -43,16 +43,20 @@ class DilatedBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.residual = residual
+        self.stride = stride
         self.downsample: nn.Module | None = None
         if residual and (stride != 1 or in_channels != channels):
-            shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+            shortcut = nn.Conv2d(in_channels, channels, 1, bias=False)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Features, their sides divided by the stride and rounded up."""
         made = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(features_BCHW)))))
         if self.residual:
-            made = made + (features_BCHW if self.downsample is None else self.downsample(features_BCHW))
+            # Every second pixel and then 1x1, which is a strided 1x1: with fewer than 16 channels that one's backward pass
+            # writes outside its memory in channels_last on a CPU (PyTorch 2.11 and 2.14: segmentation faults).
+            seen = features_BCHW[..., :: self.stride, :: self.stride]
+            made = made + (seen if self.downsample is None else self.downsample(seen))
         return F.relu(made)
 
 
