@@ -53,8 +53,8 @@ class DilatedBlock(nn.Module):
         """Features, their sides divided by the stride and rounded up."""
         made = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(features_BCHW)))))
         if self.residual:
-            # Every second pixel and then 1x1, which is a strided 1x1: with fewer than 16 channels that one's backward pass
-            # writes outside its memory in channels_last on a CPU (PyTorch 2.11 and 2.14: segmentation faults).
+            # Every second pixel and then 1x1, which is a strided 1x1: with fewer than 16 channels that one's backward
+            # pass writes outside its memory in channels_last on a CPU (PyTorch 2.11 and 2.14: segmentation faults).
             seen = features_BCHW[..., :: self.stride, :: self.stride]
             made = made + (seen if self.downsample is None else self.downsample(seen))
         return F.relu(made)
