@@ -74,7 +74,7 @@ def test_a_device_that_is_not_there_is_told(device: str, monkeypatch: pytest.Mon
         make_runtime(RuntimeConfig(device=device))
 
 
-def test_average_pools_of_any_encoder_get_contiguous_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_average_pools_with_a_border_get_contiguous_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(3, stride=2, padding=1))
     seen: list[bool] = []
     monkeypatch.setattr(network[1], "forward", lambda images: seen.append(images.is_contiguous()))
@@ -82,3 +82,4 @@ def test_average_pools_of_any_encoder_get_contiguous_memory(monkeypatch: pytest.
         cpu().place(network)
     network(torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last))
     assert seen == [True] and len(network[1]._forward_pre_hooks) == 1
+    assert not cpu().place(nn.AvgPool2d(2))._forward_pre_hooks

@@ -27,7 +27,7 @@ _PATIENCE = timedelta(hours=24)
 
 
 def _contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    """Before an average pool, such as an encoder of smp's or timm's may have: see `uda.nets.blocks.halved`."""
+    """Before an average pool with a border, such as an encoder of smp's or timm's may have: see `uda.nets.blocks.halved`."""
     return (inputs[0].contiguous(),)
 
 
@@ -77,7 +77,8 @@ class Runtime:
         """The network on the device in channels_last memory format (faster convolutions, same numbers)."""
         placed: M = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in placed.modules():
-            if isinstance(module, nn.AvgPool2d) and _contiguous not in module._forward_pre_hooks.values():
+            bordered = isinstance(module, nn.AvgPool2d) and module.padding not in (0, (0, 0))
+            if bordered and _contiguous not in module._forward_pre_hooks.values():
                 module.register_forward_pre_hook(_contiguous)
         return placed
 
