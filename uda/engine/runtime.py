@@ -27,7 +27,7 @@ _PATIENCE = timedelta(hours=24)
 
 
 def _contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    """Before an average pool with a border, such as an encoder of smp's or timm's may have: see `uda.nets.blocks.halved`."""
+    """Before an average pool with a border, as encoders of smp and timm may have: see `uda.nets.blocks.halved`."""
     return (inputs[0].contiguous(),)
 
 
