@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.data.fakes import shared_data
+from uda import runner
 from uda.compare import DATA, PAIRS, Wanted, find_recipe, plan, recipe_names
 from uda.core import registry
+from uda.core.console import Console
 from uda.core.errors import ConfigError
 from uda.core.resources import find_yaml
+from uda.data.samples import read_samples
 from uda.pipeline import Planned
 
 
@@ -175,7 +179,7 @@ def test_on_camvid_the_judge_has_frames_that_no_translator_sees(tmp_path: Path) 
     steps = {one.name: one for one in plan(wanted, (), tmp_path / "run", root=tmp_path)}
     settings = {name: steps[name].config.model_dump(mode="json") for name in ("source", "other_day", "target", "val")}
     assert (settings["source"]["split"], settings["other_day"]["split"]) == ("train", "val")
-    assert settings["source"]["select"] == settings["other_day"]["select"]
+    assert settings["other_day"]["select"]["groups"] == ["0016E5"]  # val has frames of this day drive alone
     assert (settings["target"]["select"]["first"], settings["val"]["select"]["last"]) == (40, 22)
     assert inputs(steps["judge"], tmp_path / "run") == {
         "source": "other_day/samples.csv", "pseudo": "val/samples.csv"
@@ -183,3 +187,16 @@ def test_on_camvid_the_judge_has_frames_that_no_translator_sees(tmp_path: Path) 
     assert steps["judge"].reads_target_labels
     with pytest.raises(ConfigError, match="needs the data sets' folder"):
         plan(wanted, (), tmp_path / "run")
+
+
+def test_on_the_real_camvid_the_judge_and_the_translators_share_no_frame(tmp_path: Path) -> None:
+    root = shared_data("camvid")
+    wanted = Wanted(DATA["camvid"], [find_recipe("fda", "pocket", tiny=False)], (0,))
+    steps = {one.name: one for one in plan(wanted, (), tmp_path, root=root)}
+    runner.run([steps[name] for name in ("source", "target", "val", "other_day")], Console(quiet=True))
+    frames = {name: {one.image for one in read_samples(tmp_path / name / "samples.csv")} for name in
+              ("source", "target", "val", "other_day")}  # fmt: skip
+    assert {name: len(found) for name, found in frames.items()} == {
+        "source": 305, "target": 40, "val": 22, "other_day": 101
+    }  # fmt: skip
+    assert not (frames["source"] | frames["target"]) & (frames["val"] | frames["other_day"])

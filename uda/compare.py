@@ -101,7 +101,12 @@ DATA: Mapping[str, DataSet] = {
             "judge": _judge("pocket", "other_day", "val", reads_target_labels=True),
         },
         # The judge has the labelled frames that no translator sees: the day frames of val, and the last dusk frames.
-        settings=("source.split=train", "other_day.split=val", "judge.joint_batch=true"),
+        settings=(
+            "source.split=train",
+            "other_day.split=val",
+            "other_day.select.groups=[0016E5]",
+            "judge.joint_batch=true",
+        ),
     ),
 }
 """Data sets to compare on; `{data}` is their folder."""

@@ -48,7 +48,16 @@ class RandomOnCpu(TorchFunctionMode):
             like: Tensor = args[0]
             draw = torch.randn if func is torch.randn_like else torch.rand
             return draw(like.shape).to(like)
+        if func in (F.dropout, F.dropout2d):
+            return _dropped(*args, channels=func is F.dropout2d, **kwargs)
         return func(*args, **kwargs)
+
+
+def _dropped(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *, channels: bool) -> Tensor:
+    """Dropout of single values, or of whole channels, that is drawn on the CPU; `inplace` makes no difference here."""
+    shape = (*values.shape[:2], *(1 for _ in values.shape[2:])) if channels else values.shape
+    kept = torch.rand(shape) >= p if training else torch.ones(shape)
+    return values * (kept / (1 - p if training else 1)).to(values)
 
 
 @dataclass(frozen=True)
