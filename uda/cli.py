@@ -129,7 +129,9 @@ def translate(options: Common, **inputs: Path | None) -> None:
 @cli.command()
 @click.option("--source", type=EXISTING, required=True, help="Manifest of labelled (translated) images.")
 @click.option(
-    "--also", type=EXISTING, help="Manifest of more labelled images: the untranslated ones beside those, say."
+    "--also",
+    type=EXISTING,
+    help="Manifest of other labelled images, by turns with those: a batch of each. The untranslated ones, say.",
 )
 @click.option("--target", type=EXISTING, help="Manifest of unlabelled images, for the adversary.")
 @click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")

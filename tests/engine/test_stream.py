@@ -70,6 +70,14 @@ def test_two_parts_come_by_turns_each_in_its_own_order() -> None:
     assert [order[position] for position in range(1, 20, 2)] == [3 + rest[place] for place in range(10)]
 
 
+def test_runs_of_a_batch_keep_two_parts_apart() -> None:
+    first, rest = Order([1.0] * 3, 7, 0), Order([1.0] * 5, 7, 2)
+    order = stream.ByTurns(first, rest, 3, run=4)
+    found = [order[position] for position in range(16)]
+    assert found[:4] + found[8:12] == [first[place] for place in range(8)]
+    assert found[4:8] + found[12:] == [3 + rest[place] for place in range(8)]
+
+
 def made(source: stream.Domain | None, target: stream.Domain | None, seen: int = 0, **keys: Any) -> list[Batch]:
     fields = {"total": 12, "batch": 2, "runtime": cpu(), **keys}
     return list(stream.batches(source, target, **fields)(seen))

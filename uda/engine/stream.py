@@ -58,22 +58,25 @@ def _chances(weights: Sequence[float]) -> npt.NDArray[np.float64] | None:
 
 
 class ByTurns:
-    """Two parts of one data set in turn: even positions from the first part, odd ones from the rest.
+    """Two parts of one data set in turn: `run` positions from the first part, then as many from the rest.
 
-    A batch with an even number of images thus has as many of the one as of the other.
+    With runs of 1 a batch with an even number of images has as many of the one as of the other. With runs as long as a
+    batch every batch is of one part, and batch norm sees each by itself.
 
     Args:
         first: of the first part's images.
         rest: of the other images.
         count: images of the first part, which lead the data set.
+        run: positions in a row.
     """
 
-    def __init__(self, first: Order, rest: Order, count: int) -> None:
-        self._first, self._rest, self._count = first, rest, count
+    def __init__(self, first: Order, rest: Order, count: int, *, run: int = 1) -> None:
+        self._first, self._rest, self._count, self._run = first, rest, count, run
 
     def __getitem__(self, position: int) -> int:
-        place, odd = divmod(position, 2)
-        return self._count + self._rest[place] if odd else self._first[place]
+        turn, within = divmod(position, self._run)
+        place = turn // 2 * self._run + within
+        return self._count + self._rest[place] if turn % 2 else self._first[place]
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,9 @@ def _run(job: Job) -> dict[str, Any]:
         job.console.say(f"segment: {task.segmenter.start()}")
     if (init := job.inputs.get("init")) is not None:
         job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
-    source = _domain(config, space, labelled, config.size, number=0, with_labels=True)
+    source = _domain(config, space, list(chain(*labelled)), config.size, number=0, with_labels=True)
+    if len(labelled) > 1:
+        source.order = _by_turns(labelled, config)
     target = None
     if samples := target_samples(job.inputs):
         size = config.target_size or config.size
@@ -137,15 +140,23 @@ def _run(job: Job) -> dict[str, Any]:
     return metrics
 
 
-def _labelled(job: Job, space: LabelSpace) -> list[Sample]:
-    """The images with true labels; all labels, pseudo-labels too, are seen to be readable."""
-    found: list[Sample] = []
+def _labelled(job: Job, space: LabelSpace) -> list[list[Sample]]:
+    """The sets of images with true labels; all labels, pseudo-labels too, are seen to be readable."""
+    found: list[list[Sample]] = []
     for name in (*_LABELLED, "pseudo"):
         if name in job.inputs:
             samples = read_samples(job.inputs[name], check_files=True)
             check_labels("segment", job.inputs[name], samples, space, job.console, as_images=name != "pseudo")
-            found += samples if name != "pseudo" else []
+            found += [samples] if name != "pseudo" else []
     return found
+
+
+def _by_turns(parts: Sequence[Sequence[Sample]], config: SegmentConfig) -> stream.ByTurns:
+    """A batch of one set, then one of the other: looks that differ are normalised apart, as source and target are."""
+    source, also = parts
+    first = stream.Order([sample.weight for sample in source], config.seed, 0)
+    rest = stream.Order([sample.weight for sample in also], config.seed, 2)  # 1: the target's
+    return stream.ByTurns(first, rest, len(source), run=config.fit.batch)
 
 
 def segment_plan(config: SegmentConfig, task: task_module.SegmentTask) -> loop.Plan:
