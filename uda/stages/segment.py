@@ -238,7 +238,7 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
 
 STAGE = Stage(
     name="segment",
-    version=1,
+    version=2,  # 2: --also comes by turns
     config=SegmentConfig,
     run=_run,
     required=("source",),
