@@ -116,14 +116,8 @@ def fit(
     # Networks, optimisers, and the checkpoint of an interrupted run.
     for network in trainable.networks.values():
         runtime.place(network).train()
-    groups = trainable.groups()
-    if missing := groups.keys() - plan.optimizers.keys():
-        raise ConfigError(
-            f"no optimizer for player '{min(missing)}'", plan.title, "name it in the settings' optimizers"
-        )
-    optimizers = {name: make_optimizer(plan.optimizers[name], groups[name]) for name in groups}
-    parameters = {name: [p for group in groups[name] for p in group.parameters] for name in groups}
-    seen, metrics = _load(trainable, optimizers, runtime, run)
+    players = _Players(trainable, plan)
+    seen, metrics = _load(trainable, players.optimizers, runtime, run)
     if seen:
         console.say(f"{plan.title}: going on at {seen} of {plan.images} images")
 
@@ -145,24 +139,8 @@ def fit(
             torch.manual_seed(step_seed(plan.seed, runtime.rank, seen))
             context = Context(images_seen=seen, total_images=plan.images)
 
-            # Each player in its turn: only its parameters move.
-            for player, optimizer in optimizers.items():
-                _only(player, parameters)
-                set_rate(optimizer, plan.schedule, context.progress)
-                with runtime.autocast():
-                    terms = trainable.losses(player, batch, context)
-                    weighted = [_weight(name, plan) * term for name, term in terms.items()]
-                    # A player may sit a turn out (a lazy regulariser, all weights 0).
-                    total = torch.stack(weighted).sum() if weighted else torch.zeros(())
-                optimizer.zero_grad(set_to_none=True)
-                if total.requires_grad:
-                    total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-                    runtime.average_gradients(parameters[player])
-                    if (limit := plan.optimizers[player].clip_norm) is not None:
-                        nn.utils.clip_grad_norm_(parameters[player], limit)
-                    optimizer.step()
+            for terms in players.turns(batch, context, runtime):
                 _add(terms, sums, seen)
-            _only(None, parameters)
             trainable.after_step(context)
             seen += plan.batch
             steps += 1
@@ -179,9 +157,9 @@ def fit(
                 tracker.log(seen, means)
                 sums, steps, last_status = {}, 0, now
             if done or saving:
-                _require_finite(parameters, seen, plan.title, runtime)
+                _require_finite(players.parameters, seen, plan.title, runtime)
             if saving:
-                _save(trainable, optimizers, seen, metrics, runtime, run)
+                _save(trainable, players.optimizers, seen, metrics, runtime, run)
                 last_checkpoint = now
             # After the last step too: a person who stops a fit does not want what follows it either.
             if stopping:
@@ -193,17 +171,54 @@ def fit(
 _STATUS_SECONDS = 5.0
 
 
-def _weight(term: str, plan: Plan) -> float:
-    if term not in plan.weights:
-        raise ConfigError(f"term '{term}' has no weight", plan.title, "name it in the settings' weights")
-    return plan.weights[term]
+class _Players:
+    """Who moves which parameters, and how.
 
+    Attributes:
+        optimizers: by player, in update order.
+        parameters: of each player.
+    """
 
-def _only(player: str | None, parameters: Mapping[str, Sequence[nn.Parameter]]) -> None:
-    """Let gradients reach the parameters of one player (None: of all)."""
-    for name, own in parameters.items():
-        for parameter in own:
-            parameter.requires_grad_(player is None or name == player)
+    def __init__(self, trainable: Trainable, plan: Plan) -> None:
+        groups = trainable.groups()
+        if missing := groups.keys() - plan.optimizers.keys():
+            raise ConfigError(
+                f"no optimizer for player '{min(missing)}'", plan.title, "name it in the settings' optimizers"
+            )
+        self._trainable, self._plan = trainable, plan
+        self.optimizers = {name: make_optimizer(plan.optimizers[name], groups[name]) for name in groups}
+        self.parameters = {name: [p for group in groups[name] for p in group.parameters] for name in groups}
+
+    def turns(self, batch: Batch, context: Context, runtime: Runtime) -> Iterator[dict[str, Tensor]]:
+        """One update of each player after the other; yields the unweighted terms of each turn."""
+        for player, optimizer in self.optimizers.items():
+            self._only(player)
+            set_rate(optimizer, self._plan.schedule, context.progress)
+            with runtime.autocast():
+                terms = self._trainable.losses(player, batch, context)
+                weighted = [self._weight(name) * term for name, term in terms.items()]
+                # A player may sit a turn out (a lazy regulariser, all weights 0).
+                total = torch.stack(weighted).sum() if weighted else torch.zeros(())
+            optimizer.zero_grad(set_to_none=True)
+            if total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+                runtime.average_gradients(self.parameters[player])
+                if (limit := self._plan.optimizers[player].clip_norm) is not None:
+                    nn.utils.clip_grad_norm_(self.parameters[player], limit)
+                optimizer.step()
+            yield terms
+        self._only(None)
+
+    def _only(self, player: str | None) -> None:
+        """Let gradients reach the parameters of one player (None: of all)."""
+        for name, own in self.parameters.items():
+            for parameter in own:
+                parameter.requires_grad_(player is None or name == player)
+
+    def _weight(self, term: str) -> float:
+        if term not in self._plan.weights:
+            raise ConfigError(f"term '{term}' has no weight", self._plan.title, "name it in the settings' weights")
+        return self._plan.weights[term]
 
 
 def _add(terms: Mapping[str, Tensor], sums: dict[str, Tensor], seen: int) -> None:
