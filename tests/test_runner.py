@@ -112,12 +112,25 @@ def test_processes_share_the_cores_unless_somebody_chose(chosen: str | None) -> 
     if chosen is not None:
         environment["OMP_NUM_THREADS"] = chosen
     code = (
-        "import torch\nfrom uda import runner\nbefore = torch.get_num_threads()\nrunner._begin_process(2)\n"
+        "import torch\nfrom uda import runner\nbefore = torch.get_num_threads()\nrunner._begin_process(2, 0)\n"
         "print(before, torch.get_num_threads())"
     )
     told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     before, after = map(int, told.stdout.split())
     assert after == (before if chosen else max(1, before // 2))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "place", "taken"), [(0, 1, None), (1, 1, None), (2, 0, 0), (2, 1, 1), (2, 2, 0), (4, 3, 3)]
+)
+def test_processes_are_dealt_out_over_the_gpus(gpus: int, place: int, taken: int | None) -> None:
+    code = (
+        f"import torch\ntorch.cuda.device_count = lambda: {gpus}\nfrom uda import runner\n"
+        f"runner._begin_process(4, {place})\nfrom uda.engine import runtime\n"
+        "print(*map(runtime._gpu_number, ('auto', 'cuda', 'cuda:5', 'cpu')), sep=',')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == f"{taken},{taken},5,None"
 
 
 def test_a_failure_in_another_process_is_told_as_in_this_one(tmp_path: Path) -> None:

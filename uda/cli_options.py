@@ -83,7 +83,7 @@ jobs_option = click.option(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Steps to run at a time, each in a process of its own: for a GPU that one step does not fill.",
+    help="Steps to run at a time, each in a process of its own: for several GPUs, or one that a step does not fill.",
 )
 """The option of verbs that run graphs."""
 

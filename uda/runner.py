@@ -21,8 +21,11 @@ from uda.stages.base import execute
 
 if TYPE_CHECKING:
     import torch
+
+    from uda.engine import runtime
 else:
     torch = lazy_import("torch")
+    runtime = lazy_import("uda.engine.runtime")
 
 FAILURES = (UdaError, RuntimeError, MemoryError)
 """What ends one step and need not end the others: torch's errors are RuntimeErrors."""
@@ -56,8 +59,8 @@ def run(
         planned: the steps, each after those that it takes something from.
         console: where it is said.
         force: run complete steps again.
-        jobs: steps at a time. More than one run in processes of their own, as soon as their inputs are there;
-            scores go first, then what the longest chains wait for.
+        jobs: steps at a time. More than one run in processes of their own, as soon as their inputs are there, dealt out
+            over the GPUs; scores go first, then what the longest chains wait for.
         go_on: where a step fails, run what does not need it; a step that takes any number of sets of images goes
             without those that failed. Otherwise the first failure is raised, once the others have been stopped.
         on_done: called with each step that came to its end, and with what came of all so far.
@@ -165,12 +168,15 @@ def _ready(waiting: Sequence[Planned], ran: Ran) -> list[Planned]:
     return [one for one in waiting if {source.step for source in one.inputs.values()} - {None} <= over]
 
 
-def _begin_process(jobs: int) -> None:
+def _begin_process(jobs: int, place: int) -> None:
     """A process of its own: out of Ctrl-C's reach, which the first process passes on once; with its share of the cores.
 
+    Several GPUs are dealt out over the processes, each of which keeps the one that it got.
     Who has set OMP_NUM_THREADS has chosen for each process: he may have other programs beside this one, and threads
     that outnumber the cores slow all of them down several times.
     """
     os.setpgrp()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    if (gpus := torch.cuda.device_count()) > 1:
+        runtime.prefer_gpu(place % gpus)

@@ -14,8 +14,8 @@ from uda.core.errors import DataError
 from uda.core.workers import KilledError, Workers
 
 
-def begin(folder: Path) -> None:
-    (folder / str(os.getpid())).touch()
+def begin(folder: Path, place: int) -> None:
+    (folder / str(os.getpid())).write_text(str(place))
 
 
 def who(seconds: float = 0) -> int:
@@ -72,6 +72,7 @@ def test_each_call_is_answered_by_one_of_as_many_processes(tmp_path: Path) -> No
     processes = {answer.value for answer in found}
     assert os.getpid() not in processes and len(processes) <= 2
     assert {int(path.name) for path in tmp_path.iterdir()} == processes
+    assert {path.read_text() for path in tmp_path.iterdir()} <= {"0", "1"}
 
 
 def test_errors_come_back_as_they_are_and_a_killed_process_is_told_from_the_others(tmp_path: Path) -> None:
@@ -94,6 +95,20 @@ def test_errors_come_back_as_they_are_and_a_killed_process_is_told_from_the_othe
             workers.start("and again", who)
             answer = workers.wait()
         assert answer.value != before
+
+
+def test_each_process_has_a_place_of_its_own_which_it_leaves_to_the_next(tmp_path: Path) -> None:
+    places = {}
+    with Workers(3, partial(begin, tmp_path)) as workers:
+        for key, call in {"dead": kill, "one": partial(who, 1), "two": partial(who, 1)}.items():
+            workers.start(key, call)
+        while workers.busy:
+            answer = workers.wait()
+            if isinstance(answer.error, KilledError):
+                workers.start("next", who)
+            else:
+                places[answer.key] = int((tmp_path / str(answer.value)).read_text())
+    assert places == {"next": 0, "one": 1, "two": 2}
 
 
 def test_an_exception_stops_each_process_once_and_waits_for_what_it_saves(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, get_context
 from types import TracebackType
 from typing import Any, Self
@@ -35,13 +36,14 @@ class Workers:
 
     Args:
         count: processes at most.
-        begin: called first in each.
+        begin: called first in each, with its place among them, from 0 on; one that is gone leaves it to the next.
     """
 
-    def __init__(self, count: int, begin: Callable[[], None]) -> None:
+    def __init__(self, count: int, begin: Callable[[int], None]) -> None:
         self._count, self._begin = count, begin
         self._context = get_context("spawn")
         self._processes: dict[connection.Connection, Any] = {}
+        self._places: dict[connection.Connection, int] = {}
         self._busy: dict[connection.Connection, str] = {}
 
     @property
@@ -65,10 +67,11 @@ class Workers:
                 self._busy[idle] = key
                 return
         here, there = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(there, self._begin))
+        place = min(set(range(self._count)) - set(self._places.values()))
+        process = self._context.Process(target=_work, args=(there, partial(self._begin, place)))
         process.start()
         there.close()  # so that the end of the process is the end of the pipe
-        self._processes[here], self._busy[here] = process, key
+        self._processes[here], self._places[here], self._busy[here] = process, place, key
         here.send(call)
 
     def wait(self) -> Answer:
@@ -108,7 +111,7 @@ class Workers:
         pipe.close()
         self._processes[pipe].join()
         self._busy.pop(pipe, None)
-        del self._processes[pipe]
+        del self._processes[pipe], self._places[pipe]
 
 
 def _work(pipe: connection.Connection, begin: Callable[[], None]) -> None:

@@ -121,6 +121,23 @@ class Runtime:
         return list(items) if self.processes == 1 else list(gather_object(list(items)))
 
 
+_preferred_gpu: int | None = None
+
+
+def prefer_gpu(number: int) -> None:
+    """Have this process take GPU `number`, counted from 0, where a device of `auto` or `cuda` names none."""
+    global _preferred_gpu
+    _preferred_gpu = number
+
+
+def _gpu_number(device: str) -> int | None:
+    """The GPU to take: the one that is named, else the preferred one, else None, which leaves it to torch."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return None
+    return int(number) if number else _preferred_gpu
+
+
 def make_runtime(config: RuntimeConfig) -> Runtime:
     """Set up the device, or say why it cannot be had.
 
@@ -130,8 +147,8 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
     wanted = config.device
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("no CUDA device is available", f"device {wanted}", "use --device cpu or auto")
-    if ":" in wanted:
-        torch.cuda.set_device(int(wanted.partition(":")[2]))
+    if (number := _gpu_number(wanted)) is not None:
+        torch.cuda.set_device(number)
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16() else "float32"
