@@ -104,6 +104,15 @@ def test_a_fit_whose_input_is_made_first_counts_in_full(tmp_path: Path) -> None:
     assert seconds(first, later) == IMAGES + 0.25 * 2 + IMAGES
 
 
+def test_a_guide_that_looks_at_the_target_images_takes_its_time(tmp_path: Path) -> None:
+    guide = planned(tmp_path)
+    settings = {"translator": {"name": "munit"}, "target_candidates": 3}
+    fit = planned(tmp_path, "translate", settings, guide="segment")
+    without = planned(tmp_path, "translate", {**settings, "target_candidates": 1}, guide="segment")
+    both = seconds(guide, fit), seconds(guide, without)
+    assert both == (IMAGES + IMAGES + 0.25 * 2 + 0.25 * 2, IMAGES + IMAGES + 0.25 * 2)
+
+
 def test_images_that_are_rendered_count_no_more(tmp_path: Path) -> None:
     one = planned(tmp_path, "translate")
     run = interrupted(one, 160, checkpoint=False)

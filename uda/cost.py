@@ -175,7 +175,11 @@ def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Spe
         speed = _speed(one, by_name, speeds)
         rendered = config.samples * _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
         fitted = 0 if "translator" in one.inputs else config.fit.images
-        return speed.fit * max(0, fitted - done.fitted) + speed.forward * max(0, rendered - done.rendered)
+        seconds = speed.fit * max(0, fitted - done.fitted) + speed.forward * max(0, rendered - done.rendered)
+        guide = by_name.get(one.inputs["guide"].step or "") if "guide" in one.inputs else None
+        if guide is not None and fitted > done.fitted and config.target_candidates > 1:
+            seconds += _speed(guide, by_name, speeds).forward * _images(one.inputs["target"], by_name)
+        return seconds
     if one.stage.name in ("evaluate", "pseudo-label") and "segmenter" in one.inputs:
         network = by_name.get(one.inputs["segmenter"].step or "")
         each = _speed(network, by_name, speeds).forward if network is not None else 0.0
@@ -208,7 +212,7 @@ def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
     shrink = max(1, round((size[0] * size[1] / _TRIAL_PIXELS) ** 0.5))
     small = (max(64, size[0] // shrink // 32 * 32), max(64, size[1] // shrink // 32 * 32))
     scale = size[0] * size[1] / (small[0] * small[1])
-    batches = trial.as_fitted(trial.random_batches(small, classes, plan.batch, with_target), task, rt)
+    batches = trial.random_batches(small, classes, plan.batch, with_target)
     if not plan.optimizers:  # nothing is learnt
         return Speed(0.0, trial.rendering_seconds(task, next(batches(0)), rt) * float(scale))
     took = 0.0

@@ -16,6 +16,7 @@ from tests.engine.players import SIZE, Images, cpu, domain
 from uda.core.errors import ConfigError
 from uda.data.augment_config import AugmentConfig
 from uda.data.batch import Batch
+from uda.data.matching import Candidates
 from uda.engine import stream
 from uda.engine.stream import Order
 
@@ -145,17 +146,34 @@ def test_augmentation_follows_from_the_position_too() -> None:
     assert not equal(made(augmented(1), None), whole)
 
 
-def test_several_draws_of_a_position_follow_one_another() -> None:
-    chosen, several = domain(5), dataclasses.replace(domain(7, number=1), draws=3)
-    whole = made(chosen, several)
-    assert len(whole) == 6
-    one_by_one = made(None, domain(7, number=1), total=36, batch=6)
-    for batch, drawn in zip(whole, one_by_one, strict=True):
-        assert batch.source_images_BCHW is not None and len(batch.source_images_BCHW) == 2
-        assert equal(
-            [Batch(target_images_BCHW=batch.target_images_BCHW, target_labels_BHW=batch.target_labels_BHW)], [drawn]
-        )
-    assert equal(made(chosen, several, 6), whole[3:])
+def matched(seed: int, each: int = 3, **keys: Any) -> stream.Domain:
+    """Target images whose labels are what a guide sees in them; which crop was taken, they tell."""
+    one = dataclasses.replace(domain(7, number=1, seed=seed), **keys)
+    labels = [one.data[index]["label"].numpy() for index in range(7)]
+    return dataclasses.replace(one, candidates=Candidates(labels, SIZE, each))
+
+
+@given(st.integers(0, 30), st.integers(1, 4), st.sampled_from([None, (2, 4)]), st.sampled_from([(0, 1), (0.25, 1)]))
+def test_no_candidate_agrees_more_with_the_source_crop_than_the_one_taken(
+    seed: int, each: int, crop: tuple[int, int] | None, rows: tuple[float, float]
+) -> None:
+    keys: dict[str, Any] = {"augment": AugmentConfig(flip=0.5, crop=crop), "rows": rows}
+    source = dataclasses.replace(domain(5, seed=seed), **keys)
+    taken = made(source, matched(seed, each, **keys), batch=1)
+    alone = dataclasses.replace(domain(7, number=1, seed=seed), **keys)
+    candidates = made(None, alone, total=12 * each, batch=each)  # in a row, those of each position
+    for batch, drawn in zip(taken, candidates, strict=True):
+        assert batch.source_labels_BHW is not None and drawn.target_labels_BHW is not None
+        shares = (drawn.target_labels_BHW == batch.source_labels_BHW).flatten(1).float().mean(dim=1)
+        best = int(shares.argmax())  # of equals the first
+        for name in ("target_images_BCHW", "target_labels_BHW"):
+            assert torch.equal(getattr(batch, name)[0], getattr(drawn, name)[best])
+
+
+def test_chosen_crops_follow_from_the_position_too() -> None:
+    whole = made(domain(5), matched(0))
+    assert equal(made(domain(5), matched(0), 6), whole[3:])
+    assert not equal(made(domain(5), domain(7, number=1)), whole)
 
 
 def test_rows_that_are_not_to_be_seen_are_cut_off_first() -> None:

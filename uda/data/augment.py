@@ -6,6 +6,8 @@ never interpolated.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -19,6 +21,80 @@ from uda.data.label_space import IGNORE
 Pixels = NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """A resize, a window and a mirroring, drawn for one picture: image and maps of one size go the same way.
+
+    Attributes:
+        resized: height and width after the resize.
+        window: height and width of the crop.
+        start: first row and column of the window in the picture; negative where the picture lies within it.
+        mirrored: whether left and right change places.
+    """
+
+    resized: tuple[int, int]
+    window: tuple[int, int]
+    start: tuple[int, int]
+    mirrored: bool
+
+    def image(self, image_HWC: Pixels) -> Pixels:
+        """The image, uint8 RGB; what it does not cover of the window has its mean colour."""
+        if image_HWC.shape[:2] != self.resized:
+            smaller = any(to < of for to, of in zip(self.resized, image_HWC.shape[:2], strict=True))
+            image_HWC = self._resize(image_HWC, cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        if self.window != self.resized:
+            image_HWC = self._crop(image_HWC, image_HWC.mean(axis=(0, 1)).round().astype(np.uint8))
+        return self._mirror(image_HWC)
+
+    def label(self, label_HW: Pixels) -> Pixels:
+        """The map of class indices; what it does not cover of the window is 255."""
+        if label_HW.shape != self.resized:
+            label_HW = self._resize(label_HW, cv2.INTER_NEAREST_EXACT)
+        return self._mirror(self._crop(label_HW, IGNORE))
+
+    def _resize(self, picture: Pixels, interpolation: int) -> Pixels:
+        resized: Pixels = cv2.resize(picture, self.resized[::-1], interpolation=interpolation)
+        return resized
+
+    def _crop(self, picture: Pixels, fill: Pixels | int) -> Pixels:
+        if self.window == self.resized:
+            return picture
+        cropped = np.empty((*self.window, *picture.shape[2:]), np.uint8)
+        cropped[...] = fill
+        inner, outer = [], []
+        for start, have, want in zip(self.start, self.resized, self.window, strict=True):
+            inner.append(slice(max(start, 0), min(start + want, have)))
+            outer.append(slice(max(-start, 0), max(-start, 0) + min(have, want)))
+        cropped[tuple(outer)] = picture[tuple(inner)]
+        return cropped
+
+    def _mirror(self, picture: Pixels) -> Pixels:
+        return np.ascontiguousarray(picture[:, ::-1] if self.mirrored else picture)
+
+
+def draw_geometry(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Geometry:
+    """Where a picture of `size` (height, width) goes.
+
+    Args:
+        size: of the picture.
+        config: what to do; colours are left to `augment_colors`. A crop is taken anywhere; along a side that is too
+            short, the picture lies anywhere in it. Without one the picture comes back at the size that it came in.
+        rng: source of all randomness.
+    """
+    window, resized = config.crop or size, size
+    if config.scale != (1.0, 1.0):
+        factor = rng.uniform(*config.scale)
+        resized = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
+    start = (0, 0)
+    if resized != window:
+        start = (_first(resized[0], window[0], rng), _first(resized[1], window[1], rng))
+    return Geometry(resized, window, start, mirrored=bool(config.flip and rng.random() < config.flip))
+
+
+def _first(have: int, want: int, rng: np.random.Generator) -> int:
+    return int(rng.integers(min(0, have - want), max(0, have - want) + 1))
+
+
 def augment_geometry(
     image_HWC: Pixels, label_HW: Pixels, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Pixels, Pixels]:
@@ -27,46 +103,14 @@ def augment_geometry(
     Args:
         image_HWC: uint8 RGB.
         label_HW: uint8 class indices, 255 = ignore, of the same size.
-        config: what to do; colours are left to `augment_colors`.
+        config: see `draw_geometry`.
         rng: source of all randomness.
 
     Returns:
         Both at the size `config.crop`, or at the size that came in.
     """
-    size = config.crop or (label_HW.shape[0], label_HW.shape[1])
-    if config.scale != (1.0, 1.0):
-        image_HWC, label_HW = _rescale(image_HWC, label_HW, rng.uniform(*config.scale))
-    if label_HW.shape != size:
-        image_HWC, label_HW = _crop(image_HWC, label_HW, size, rng)
-    if config.flip and rng.random() < config.flip:
-        image_HWC, label_HW = image_HWC[:, ::-1], label_HW[:, ::-1]
-    return np.ascontiguousarray(image_HWC), np.ascontiguousarray(label_HW)
-
-
-def _rescale(image_HWC: Pixels, label_HW: Pixels, factor: float) -> tuple[Pixels, Pixels]:
-    height, width = (max(1, round(length * factor)) for length in label_HW.shape)
-    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    image: Pixels = cv2.resize(image_HWC, (width, height), interpolation=smooth)
-    label: Pixels = cv2.resize(label_HW, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return image, label
-
-
-def _crop(
-    image_HWC: Pixels, label_HW: Pixels, size: tuple[int, int], rng: np.random.Generator
-) -> tuple[Pixels, Pixels]:
-    """A random window of `size`; along a side that is too short, the picture lies at a random place in it."""
-    shift = [int(rng.integers(min(0, have - want), max(0, have - want) + 1)) for have, want in zip(
-        label_HW.shape, size, strict=True)]  # fmt: skip
-    mean = image_HWC.mean(axis=(0, 1)).round().astype(np.uint8)
-    image = np.broadcast_to(mean, (*size, 3)).copy()
-    label = np.full(size, IGNORE, np.uint8)
-    inner, outer = [], []
-    for start, have, want in zip(shift, label_HW.shape, size, strict=True):
-        inner.append(slice(max(start, 0), min(start + want, have)))
-        outer.append(slice(max(-start, 0), max(-start, 0) + min(have, want)))
-    image[tuple(outer)] = image_HWC[tuple(inner)]
-    label[tuple(outer)] = label_HW[tuple(inner)]
-    return image, label
+    geometry = draw_geometry((label_HW.shape[0], label_HW.shape[1]), config, rng)
+    return geometry.image(image_HWC), geometry.label(label_HW)
 
 
 def augment_colors(images_BCHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

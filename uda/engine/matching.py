@@ -1,57 +1,49 @@
-"""Target crops that look like the source crops beside them in a batch: discriminators then compare like with like.
-
-Where the domains differ in what they show, a discriminator of crops drawn at random tells them apart by that, and the
-generator paints in what the target shows more often (matched crops: Richter et al. 2021, "Enhancing Photorealism
-Enhancement"; theirs match by VGG features, these by classes).
-"""
+"""Which class lies where in the target's images, as a segmenter sees them: what matched crops are chosen by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import BatchSampler
 
-from uda.data.batch import Batch
-from uda.data.label_space import IGNORE
+from uda.data.dataset import Pixels, SegmentationDataset
+from uda.engine.loading import read_batches
 from uda.engine.runtime import Runtime
+from uda.engine.stream import to_batch
+
+_STRIDE = 4
+"""Pixels for one of a map, along each side: crops are compared by their large classes, and maps stay in memory."""
 
 
-def agreement(labels_BHW: Tensor, classes_BKHW: Tensor) -> Tensor:
-    """Part of each source crop's labelled pixels whose class a candidate has at the same place, (B, K) in [0, 1].
-
-    A crop without a labelled pixel agrees with none: 0.
-    """
-    known = labels_BHW != IGNORE
-    same = (classes_BKHW == labels_BHW.unsqueeze(1)) & known.unsqueeze(1)
-    return same.sum(dim=(2, 3)) / known.sum(dim=(1, 2)).clamp(min=1).unsqueeze(1)
-
-
-def most_alike(
-    batches: Callable[[int], Iterable[Batch]], guide: Callable[[Tensor], Tensor], runtime: Runtime
-) -> Callable[[int], Iterator[Batch]]:
-    """Of the target crops drawn for each source crop, the one whose classes lie most like the source's labels.
+def see_classes(
+    data: SegmentationDataset,
+    guide: Callable[[Tensor], Tensor],
+    runtime: Runtime,
+    *,
+    batch: int,
+    progress: Callable[[int], None],
+) -> list[Pixels]:
+    """The guide's classes in every image, at a quarter of its height and width, the same on every process.
 
     Args:
-        batches: images seen -> batches of B source crops with labels and B * K target crops, K for each in turn.
-        guide: target images_BCHW in [-1, 1] -> logits_BNHW.
-        runtime: device and precision.
-
-    Returns:
-        The same with B target crops; of equals the first.
+        data: images; labels, if read, are not looked at.
+        guide: images_BCHW in [-1, 1] -> logits_BNHW.
+        runtime: device, precision, processes, each of which looks at a share of the images.
+        batch: images at once.
+        progress: told how many images have been seen.
     """
-
-    def start(images_seen: int) -> Iterator[Batch]:
-        for read in batches(images_seen):
-            batch = read.to(runtime.device)
-            labels, candidates = batch.source_labels_BHW, batch.target_images_BCHW
-            assert labels is not None and candidates is not None
-            with torch.no_grad(), runtime.autocast():
-                classes = guide(candidates).argmax(dim=1)
-            count = len(labels)
-            best = agreement(labels, classes.reshape(count, -1, *classes.shape[1:])).argmax(dim=1)
-            drawn = candidates.reshape(count, -1, *candidates.shape[1:])
-            yield replace(batch, target_images_BCHW=drawn[torch.arange(count, device=best.device), best])
-
-    return start
+    share = range(runtime.rank, len(data), runtime.processes)
+    seen: list[tuple[int, Pixels]] = []
+    for item in read_batches(data, BatchSampler(share, batch, drop_last=False), runtime):
+        images = to_batch({"target_images": item["image"]}, runtime).target_images_BCHW
+        assert images is not None
+        with torch.no_grad(), runtime.autocast():
+            classes = guide(images.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
+        size = [max(1, side // _STRIDE) for side in classes.shape[1:]]
+        coarse = F.interpolate(classes[:, None].float(), size=size, mode="nearest-exact")[:, 0]
+        seen += zip(item["index"].tolist(), coarse.to("cpu", torch.uint8).numpy(), strict=True)
+        progress(min(len(seen) * runtime.processes, len(data)))
+    return [classes for _, classes in sorted(runtime.gather(seen), key=lambda one: one[0])]

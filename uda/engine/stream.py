@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from uda.core.training import share_of
-from uda.data.augment import augment_geometry
+from uda.data.augment import Pixels, augment_geometry, draw_geometry
 from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.batch import Batch
 from uda.data.dataset import SegmentationDataset
+from uda.data.matching import Candidates, agreement
 from uda.engine.loading import read_batches
 from uda.engine.runtime import Runtime
 
@@ -89,8 +90,8 @@ class Domain:
         augment: geometry.
         seed: of the stream.
         number: parts the randomness of two domains under one seed.
-        draws: images of a position of the stream, at least 1.
         rows: first and last part of an image's height that is seen, in [0, 1].
+        candidates: crops to choose from at each position, by the other domain's labels there; None: what comes.
     """
 
     data: SegmentationDataset
@@ -98,23 +99,42 @@ class Domain:
     augment: AugmentConfig
     seed: int
     number: int
-    draws: int = 1
     rows: tuple[float, float] = (0.0, 1.0)
+    candidates: Candidates | None = None
 
     def item(self, position: int) -> tuple[Tensor, Tensor]:
         """Augmented image (CHW, uint8) and label (HW, uint8) of a position."""
         sample = self.data[self.order[position]]
         seen = rows_seen(self.rows, len(sample["label"]))
-        rng = np.random.default_rng([self.seed, self.number, 2, position])
-        image, label = augment_geometry(
-            sample["image"][:, seen].permute(1, 2, 0).numpy(), sample["label"][seen].numpy(), self.augment, rng
+        image_HWC, label_HW = augment_geometry(
+            sample["image"][:, seen].permute(1, 2, 0).numpy(),
+            sample["label"][seen].numpy(),
+            self.augment,
+            self._generator(position),
         )
-        image_HWC = np.ascontiguousarray(image)
-        return torch.from_numpy(image_HWC).permute(2, 0, 1), torch.from_numpy(np.ascontiguousarray(label))
+        return torch.from_numpy(image_HWC).permute(2, 0, 1), torch.from_numpy(label_HW)
+
+    def most_alike(self, position: int, label_HW: Tensor) -> int:
+        """Of the candidates of a position, the one whose classes lie most like these labels; of equals the first."""
+        assert self.candidates is not None
+        own = range(position * self.candidates.each, (position + 1) * self.candidates.each)
+        shares = [agreement(label_HW.numpy(), self._shown(candidate)) for candidate in own]
+        return own[int(np.argmax(shares))]
+
+    def _shown(self, position: int) -> Pixels:
+        """The classes of the crop that `item` gives."""
+        assert self.candidates is not None
+        classes_HW = self.candidates.shown(self.order[position])
+        classes_HW = classes_HW[rows_seen(self.rows, len(classes_HW))]
+        size = (classes_HW.shape[0], classes_HW.shape[1])
+        return draw_geometry(size, self.augment, self._generator(position)).label(classes_HW)
+
+    def _generator(self, position: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.number, 2, position])
 
 
 class _Positions(Dataset[Item]):
-    """Both domains by position in the stream, all draws of a position stacked."""
+    """Both domains by position in the stream."""
 
     def __init__(self, domains: dict[str, Domain], length: int) -> None:
         self._domains, self._length = domains, length
@@ -124,11 +144,12 @@ class _Positions(Dataset[Item]):
 
     def __getitem__(self, position: int) -> Item:
         item: Item = {}
-        for name, domain in self._domains.items():
-            drawn = [domain.item(position * domain.draws + draw) for draw in range(domain.draws)]
-            item[f"{name}_images"] = torch.stack([image for image, _ in drawn])
+        for name, domain in self._domains.items():  # the source first: the target's crop may be chosen by its labels
+            own = domain.most_alike(position, item["source_labels"]) if domain.candidates is not None else position
+            image, label = domain.item(own)
+            item[f"{name}_images"] = image
             if domain.data.labelled:
-                item[f"{name}_labels"] = torch.stack([label for _, label in drawn])
+                item[f"{name}_labels"] = label
         return item
 
 
@@ -160,7 +181,7 @@ def batches(
     Args:
         source: labelled domain.
         target: unlabelled domain; a batch has labels of it (pseudo-labels) where the data set was opened with labels.
-            Of a domain with several draws a batch has so many times as many images, those of a position in a row.
+            With candidates, which take a labelled source, each crop is the one most like the source's beside it.
         total: images of one domain to be seen in all.
         batch: images of one domain in a step, over all processes.
         runtime: this process's rank, and the number of reading processes.
@@ -176,7 +197,7 @@ def batches(
     def start(images_seen: int) -> Iterator[Batch]:
         positions = _Share(images_seen, steps * batch, batch, runtime.rank * share, share)
         for item in read_batches(dataset, positions, runtime):
-            yield to_batch({name: stacked.flatten(0, 1) for name, stacked in item.items()}, runtime)
+            yield to_batch(item, runtime)
 
     return start
 

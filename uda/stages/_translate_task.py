@@ -35,7 +35,7 @@ class TranslateTask:
 
     def __init__(self, config: TranslateConfig, setting: Setting) -> None:
         torch.manual_seed(config.seed)
-        self.setting, self.candidates = setting, config.target_candidates
+        self.setting = setting
         method = registry.load("translators", config.translator.name)
         self.translator: AbstractTranslator = method(config.translator, setting)
 

@@ -26,6 +26,7 @@ from uda.translators.base import Direction, Setting
 
 if TYPE_CHECKING:
     from uda.data import dataset
+    from uda.data import matching as matched
     from uda.engine import inference, loop, matching, runtime, stream
     from uda.nets import segmenter as segmenter_nets
     from uda.segmenters import _store as store
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 else:
     dataset = lazy_import("uda.data.dataset")
     inference = lazy_import("uda.engine.inference")
+    matched = lazy_import("uda.data.matching")
     loop = lazy_import("uda.engine.loop")
     matching = lazy_import("uda.engine.matching")
     fit_data = lazy_import("uda.stages._translate_data")
@@ -87,9 +89,9 @@ class TranslateConfig(StageConfig):
     """First part of the fit in which pairs are drawn in proportion to their shares of the classes
     (`uda.data.rare_classes`; semi-paired paper: 0.5); then all alike."""
     target_candidates: int = Field(default=1, ge=1)
-    """Target crops, each of another image, drawn for each source crop of the fit; the one whose classes, as the guide
-    sees them, lie most like the source's labels is kept (matched crops, Richter et al. 2021). So many times as many
-    target images are read. 1 takes what comes."""
+    """Target crops, each of another image, drawn for each source crop of the fit; the one whose classes lie most like
+    the source's labels is read (matched crops, Richter et al. 2021). Where each class lies the guide says, once for
+    every target image, before the fit, so that a candidate costs next to nothing. 1 takes what comes."""
     rows: tuple[Probability, Probability] = (0.0, 1.0)
     """First and last part of the images' height that the fit sees, of both domains, so that what hangs in front of the
     camera, a bonnet say, is not painted into every image; `augment.crop` must fit in. Rendered are whole images."""
@@ -226,7 +228,8 @@ def _fit(
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
     if pairs is None:
         target = fit_data.domain(config, space, target_samples, number=1, with_labels=False)
-        target = replace(target, draws=config.target_candidates)
+        if config.target_candidates > 1:
+            target = replace(target, candidates=_candidates(job, task.setting, target.data, rt))
     else:
         few = task.translator.needs == "few_pairs"
         target = fit_data.paired_domain(config, space, pairs, target_samples if few else None)
@@ -235,14 +238,22 @@ def _fit(
     source, target = replace(source, rows=config.rows), replace(target, rows=config.rows)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
-    if config.target_candidates > 1:
-        guide = task.setting.guide_of("target")
-        assert guide is not None
-        batches = matching.most_alike(batches, guide, rt)
     metrics: dict[str, Any] = loop.fit(task, plan, batches, rt, job.run, job.console)
     task.finalize(batches(0))
     rt.average_statistics(task.networks.values())  # each process has estimated them from its own share
     return metrics if pairs is None else metrics | {"pairs": len(pairs.samples), "unpaired": unpaired}
+
+
+def _candidates(
+    job: Job, setting: Setting, data: dataset.SegmentationDataset, rt: runtime.Runtime
+) -> matched.Candidates:
+    """What the guide sees in the target images, for crops to be chosen by."""
+    config: TranslateConfig = job.config
+    guide = setting.guide_of("target")
+    assert guide is not None
+    with job.console.progress("translate: looking at target images", len(data)) as progress:
+        seen = matching.see_classes(data, guide, rt, batch=config.render_batch, progress=progress.update)
+    return matched.Candidates(seen, config.size, config.target_candidates)
 
 
 def translate_plan(config: TranslateConfig, task: task_module.TranslateTask) -> loop.Plan:
@@ -260,7 +271,7 @@ def translate_plan(config: TranslateConfig, task: task_module.TranslateTask) -> 
 
 STAGE = Stage(
     name="translate",
-    version=1,
+    version=2,
     config=TranslateConfig,
     run=_run,
     required=("source", "target"),

@@ -13,7 +13,6 @@ from uda.core import registry
 from uda.data.batch import Batch
 from uda.data.label_space import load_space
 from uda.engine.loop import Plan, Trainable
-from uda.engine.matching import most_alike
 from uda.engine.runtime import Runtime
 from uda.nets.segmenter import as_guide
 from uda.stages._segment_task import SegmentTask
@@ -57,25 +56,6 @@ def rendering_seconds(task: Trainable, batch: Batch, runtime: Runtime) -> float:
     with torch.inference_mode(), runtime.autocast():
         made = task.translator.translate(placed, generator=generator)
     return (time.monotonic() - started) / len(made.images_BCHW)
-
-
-def as_fitted(
-    batches: Callable[[int], Iterator[Batch]], task: Trainable, runtime: Runtime
-) -> Callable[[int], Iterator[Batch]]:
-    """Batches as the stage's fit gets them: where target crops are chosen, out of so many for each source crop."""
-    if not isinstance(task, TranslateTask) or task.candidates == 1:
-        return batches
-    candidates, guide = task.candidates, task.setting.guide_of("target")
-    if guide is None:
-        return batches
-
-    def drawn(images_seen: int) -> Iterator[Batch]:
-        for batch in batches(images_seen):
-            target = batch.target_images_BCHW
-            assert target is not None
-            yield replace(batch, target_images_BCHW=target.repeat_interleave(candidates, dim=0))
-
-    return most_alike(drawn, guide, runtime)
 
 
 def random_batches(
