@@ -48,6 +48,7 @@ def test_logits_come_back_to_the_images_size(align_corners: bool) -> None:
     wanted = F.interpolate(raw["main"], size=(6, 10), mode="bilinear", align_corners=align_corners)
     assert torch.equal(levels["main"], wanted)
     assert torch.equal(levels["aux"], raw["aux"])
+    assert levels["aux"]._base is None  # no slice of everything, whose gradient would be a copy
     assert torch.equal(network(images), levels["main"])
 
 

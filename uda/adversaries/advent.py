@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Self
 
 from uda.adversaries._output import AbstractOutputAdversary, OutputAdversaryConfigBase
 from uda.core.errors import ConfigError
+from uda.core.lazy import lazy_import
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from uda.losses import softmax
+else:
+    softmax = lazy_import("uda.losses.softmax")
 
 
 class AdventConfig(OutputAdversaryConfigBase):
@@ -41,5 +46,5 @@ class Advent(AbstractOutputAdversary):
     @staticmethod
     def maps(logits_BNHW: Tensor) -> Tensor:
         """Weighted self-information `- p log p / log N`, >= 0; its sum over classes is the entropy in [0, 1]."""
-        log_p = logits_BNHW.float().log_softmax(1)
+        log_p = softmax.log_softmax(logits_BNHW)
         return -log_p.exp() * log_p / math.log(logits_BNHW.shape[1])

@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from uda.adversaries._output import AbstractOutputAdversary, OutputAdversaryConfigBase
+from uda.core.lazy import lazy_import
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from uda.losses import softmax
+else:
+    softmax = lazy_import("uda.losses.softmax")
 
 
 class OutputSpaceConfig(OutputAdversaryConfigBase):
@@ -34,4 +39,4 @@ class OutputSpace(AbstractOutputAdversary):
     @staticmethod
     def maps(logits_BNHW: Tensor) -> Tensor:
         """Softmax, float32."""
-        return logits_BNHW.float().softmax(1)
+        return softmax.softmax(logits_BNHW)

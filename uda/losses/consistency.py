@@ -7,6 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
+from uda.losses.softmax import log_softmax
+
 
 def l1(prediction: Tensor, reference: Tensor) -> Tensor:
     """Mean absolute difference of two tensors of one shape, in float32."""
@@ -28,8 +30,7 @@ def symmetric_cross_entropy(reference_logits_BNHW: Tensor, logits_BNHW: Tensor, 
     Returns:
         A scalar in float32, >= 0; twice the mean entropy where both are equal (and above the floor).
     """
-    log_q = F.log_softmax(reference_logits_BNHW.detach().float(), dim=1)
-    log_p = F.log_softmax(logits_BNHW.float(), dim=1)
+    log_q, log_p = log_softmax(reference_logits_BNHW.detach()), log_softmax(logits_BNHW)
     pixels = log_p.numel() // log_p.shape[1]
     forward = (log_q.exp() * log_p).sum()
     backward = (log_p.exp() * log_q.clamp(min=math.log(floor))).sum()

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uda.data.label_space import IGNORE
+from uda.losses.softmax import by_pixel
 
 
 def cross_entropy(
@@ -30,9 +31,12 @@ def cross_entropy(
         A scalar in float32, >= 0.
     """
     weights_N = None if class_weights is None else class_weights.to(logits_BNHW.device).float()
-    loss_BHW = F.cross_entropy(
-        logits_BNHW.float(), labels_BHW.long(), weight=weights_N, ignore_index=IGNORE, reduction="none"
-    )
+    logits, labels = logits_BNHW.float(), labels_BHW.long()
+    pixels = by_pixel(logits)
+    if pixels is not None:
+        logits, labels = pixels.flatten(0, 2), labels.flatten()
+    loss = F.cross_entropy(logits, labels, weight=weights_N, ignore_index=IGNORE, reduction="none")
+    loss_BHW = loss.view_as(labels_BHW)
     if pixel_weights_BHW is not None:
         loss_BHW = loss_BHW * pixel_weights_BHW
     return loss_BHW.sum() / (labels_BHW != IGNORE).sum().clamp(min=1)

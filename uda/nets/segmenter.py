@@ -114,6 +114,8 @@ class SegmenterNetwork(nn.Module):
             else F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=self.align_corners)
             for name, logits in raw.items()
         }
+        if size == (height, width):
+            return whole  # a slice of everything would cost its gradient a copy
         return {name: logits[..., :height, :width] for name, logits in whole.items()}
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
