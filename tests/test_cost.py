@@ -120,3 +120,18 @@ def test_images_that_are_rendered_count_no_more(tmp_path: Path) -> None:
     assert seconds(one) == 0.25 * 2
     run.write("images/a.png", b"x")
     assert seconds(one) == 0.25
+
+
+def test_fits_of_a_few_steps_are_not_measured(tmp_path: Path) -> None:
+    few, many = (planned(tmp_path, settings={"fit": {"images": images, "batch": 2}}) for images in (40, 42))
+    assert seconds(few) is None
+    assert seconds(many) == 42
+    assert seconds(few, many) == 82
+
+
+def test_scores_alone_are_measured(tmp_path: Path) -> None:
+    fitted = planned(tmp_path, settings={"fit": {"images": 4, "batch": 2}})
+    stage = get_stage("evaluate")
+    sources = {"segmenter": Source("segment", fitted.out), "target": Source(None, tmp_path / "own.csv")}
+    score = Planned("evaluate", stage, stage.config.model_validate({}), sources, tmp_path / "evaluate")
+    assert cost.estimate([fitted, score], [score], Console(quiet=True), measure=True).seconds == 2 * 0.25

@@ -2,7 +2,8 @@
 
 Disk follows from counts and sizes. Time is measured: a few steps of each different fit run on random images on this
 machine, at no more than a quarter megapixel, and are scaled to the images to be seen. What an interrupted run has done
-of a step that goes on is left out.
+of a step that goes on is left out. Where every fit is of a few steps (`--tiny`), nothing is measured: that would take
+as long as they do.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _MODEL_BYTES = 200e6
 """A ResNet-101 segmenter, or a translator, with its optimiser's state while it runs."""
 _SMALL_MODEL_BYTES = 60e6
 _TRIAL_PIXELS = 256 * 1024
+_FITS = ("segment", "translate")
+_FEW_STEPS = 20
+"""A fit of no more than these is over as soon as its trial would be."""
 _FORWARD_SHARE = 1 / 3
 """Part of a training step's time that is the forward pass: what an image costs where nothing is learnt."""
 
@@ -52,7 +56,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on disk and seconds; seconds is None where nothing was measured."""
+    """Bytes on disk and seconds; seconds is None where nothing was measured, or nothing would take long."""
 
     bytes: float
     seconds: float | None
@@ -72,7 +76,8 @@ def estimate(
     """
     by_name = {one.name: one for one in planned}
     total = sum(_bytes(one, by_name) for one in todo)
-    if not measure:
+    fits = [one.config.fit for one in todo if one.stage.name in _FITS]  # type: ignore[attr-defined]  # theirs have one
+    if not measure or (fits and all(fit.images <= _FEW_STEPS * fit.batch for fit in fits)):
         return Estimate(total, None)
     console.say("measuring this machine's speed on a few steps ...")
     speeds: dict[str, Speed] = {}
@@ -171,7 +176,7 @@ def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Spe
     config: Any = one.config
     if one.stage.name == "minicity":
         return _minicity_images(config) * 0.04
-    if one.stage.name in ("segment", "translate"):
+    if one.stage.name in _FITS:
         speed = _speed(one, by_name, speeds)
         rendered = config.samples * _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
         fitted = 0 if "translator" in one.inputs else config.fit.images

@@ -56,10 +56,10 @@ def iterate(
             return
         console.say(f"{one.name}: {one.row} {100 * ran.done[one.name].metrics['miou']:.1f} mIoU")
         plan, request = runs[one.name]
-        if all(one.name in ran.done for one in plan):
-            _attempt(lambda: _write(summarize(plan, ran.done, request), request), console)
-        else:
+        if any(one.name not in ran.done for one in plan):
             _write_so_far(plan, request, running - ran.done.keys(), console)
+        elif len(plans) > 1:  # other seeds go on; one alone is written below
+            _attempt(lambda: _write(summarize(plan, ran.done, request), request), console)
 
     done = runner.run([one for one, _ in steps], console, force=requests[0].force, jobs=jobs, on_done=on_done).done
     reports = [summarize(plan, done, request) for plan, request in zip(plans, requests, strict=True)]

@@ -158,7 +158,7 @@ def test_the_few_labels_that_one_has_are_pairs_in_the_loop(city: Trail, tmp_path
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(city: Trail, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        options = ["--set", "translate.fit.images=60", "--set", "translate.runtime.checkpoint_seconds=0"]
+        options = ["--set", "translate.fit.images=40", "--set", "translate.runtime.checkpoint_seconds=0"]
         given = [str(part) for part in own_data(city)]
         return [sys.executable, "-m", "uda", "iterate", *given, "--tiny", *options, "--out", str(out)]
 

@@ -29,6 +29,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from uda.core import registry
 from uda.core.errors import ConfigError, nearest
 
+try:  # libyaml, eight times as fast: a pipeline reads some hundred YAML files
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML that was built without it
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 
 class Config(BaseModel):
     """Base of all settings: frozen, unknown keys refused with the nearest known one."""
@@ -115,7 +120,7 @@ Size = tuple[_Side, _Side]
 C = TypeVar("C", bound=Config)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(_SafeLoader):
     """A YAML loader that refuses a key given twice in one mapping."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
