@@ -2,8 +2,8 @@
 
 Disk follows from counts and sizes. Time is measured: a few steps of each different fit run on random images on this
 machine, at no more than a quarter megapixel, and are scaled to the images to be seen. What an interrupted run has done
-of a step that goes on is left out. Where every fit is of a few steps (`--tiny`), nothing is measured: that would take
-as long as they do.
+of a step that goes on is left out. Where every fit is of a few steps (`--tiny`), nothing is measured: that would be a
+good part of the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SMALL_MODEL_BYTES = 60e6
 _TRIAL_PIXELS = 256 * 1024
 _FITS = ("segment", "translate")
 _FEW_STEPS = 20
-"""A fit of no more than these is over as soon as its trial would be."""
+"""A run whose fits have no more than these needs no estimate: a trial makes four of each kind."""
 _FORWARD_SHARE = 1 / 3
 """Part of a training step's time that is the forward pass: what an image costs where nothing is learnt."""
 
