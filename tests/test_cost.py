@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from uda import cost
 from uda.core.console import Console
@@ -126,7 +129,7 @@ def test_fits_of_a_few_steps_are_not_measured(tmp_path: Path) -> None:
     few, many = (planned(tmp_path, settings={"fit": {"images": images, "batch": 2}}) for images in (40, 42))
     assert seconds(few) is None
     assert seconds(many) == 42
-    assert seconds(few, many) == 82
+    assert seconds(replace(few, name="few"), many) == 82
 
 
 def test_scores_alone_are_measured(tmp_path: Path) -> None:
@@ -135,3 +138,25 @@ def test_scores_alone_are_measured(tmp_path: Path) -> None:
     sources = {"segmenter": Source("segment", fitted.out), "target": Source(None, tmp_path / "own.csv")}
     score = Planned("evaluate", stage, stage.config.model_validate({}), sources, tmp_path / "evaluate")
     assert cost.estimate([fitted, score], [score], Console(quiet=True), measure=True).seconds == 2 * 0.25
+
+
+def test_fits_beside_each_other_take_as_long_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [(tmp_path / name).mkdir() for name in "ab"]
+    todo = [replace(planned(tmp_path / name), name=name) for name in "ab"]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", (set_to := list[int]()).append)
+
+    def took(jobs: int) -> float | None:
+        return cost.estimate(todo, todo, Console(quiet=True), measure=True, jobs=jobs).seconds
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert (took(1), took(2)) == (2 * IMAGES, IMAGES)
+    assert set_to == [4, 4, 2, 4]  # a trial has as many threads as a step will, and gives them back
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert took(2) == 2 * IMAGES  # a fit that has all cores to itself leaves none
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (took(1), took(4)) == (2 * IMAGES, IMAGES)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert took(4) == 2 * IMAGES

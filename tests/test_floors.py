@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("translators", "segmenters", "adversaries", "pseudo_labels"),
     ("engine",),
     ("stages",),
-    ("pipeline", "budget", "own_data", "cost", "runner", "iterate", "compare"),
+    ("pipeline", "budget", "own_data", "turns", "cost", "runner", "iterate", "compare"),
     ("cli", "cli_options", "__main__"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from uda import turns
 from uda.core.config import digest, settings_that_matter
 from uda.core.console import Console
 from uda.core.errors import UdaError
+from uda.core.lazy import lazy_import
 from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.pipeline import Planned, Source
 from uda.stages.base import decide
+
+if TYPE_CHECKING:
+    import torch
+
+    from uda.engine import runtime
+else:
+    torch = lazy_import("torch")
+    runtime = lazy_import("uda.engine.runtime")
 
 _IMAGE_BYTES_PER_PIXEL = 2.0
 """A PNG of a photograph: 3 bytes a pixel before, about two thirds of that after compression."""
@@ -63,9 +74,15 @@ class Estimate:
 
 
 def estimate(
-    planned: Sequence[Planned], todo: Sequence[Planned], console: Console, *, measure: bool, force: bool = False
+    planned: Sequence[Planned],
+    todo: Sequence[Planned],
+    console: Console,
+    *,
+    measure: bool,
+    force: bool = False,
+    jobs: int = 1,
 ) -> Estimate:
-    """Add up what the steps to run need.
+    """What the steps to run need.
 
     Args:
         planned: all steps (their configs say how many images later ones get).
@@ -73,6 +90,8 @@ def estimate(
         console: told while speeds are measured.
         measure: run trial steps; else no time is given.
         force: steps are run by force, which goes on only with what force began.
+        jobs: steps at a time. On a GPU that they share they are taken to wait for one another, which is the longest
+            that it can take.
     """
     by_name = {one.name: one for one in planned}
     total = sum(_bytes(one, by_name) for one in todo)
@@ -82,8 +101,28 @@ def estimate(
     console.say("measuring this machine's speed on a few steps ...")
     speeds: dict[str, Speed] = {}
     waiting = {one.name for one in todo}
-    seconds = sum(_seconds(one, by_name, speeds, _done(one, waiting, force=force)) for one in todo)
-    return Estimate(total, seconds)
+    with _threads(turns.threads_each(jobs)) as each:
+        took = {one.name: _seconds(one, by_name, speeds, _done(one, waiting, force=force)) for one in todo}
+    return Estimate(total, turns.seconds_in_all(planned, took, _lanes(jobs, each, todo)))
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[int]:
+    """So many threads for torch, as a step will have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield number
+    finally:
+        torch.set_num_threads(before)
+
+
+def _lanes(jobs: int, threads: int, todo: Sequence[Planned]) -> int:
+    """Steps that run at a time, each about as fast as alone."""
+    devices = {one.config.runtime.device for one in todo}
+    if all(map(runtime.on_cpu, devices)):
+        return max(1, min(jobs, (os.cpu_count() or 1) // threads))
+    return min(jobs, max(torch.cuda.device_count() if device in ("auto", "cuda") else 1 for device in devices))
 
 
 def _bytes(one: Planned, by_name: Mapping[str, Planned]) -> float:
@@ -208,7 +247,7 @@ def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed
 def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
     """Speed on random images, after a first step that warms up."""
     from uda.data.label_space import load_space
-    from uda.engine import loop, runtime
+    from uda.engine import loop
     from uda.stages import trial
 
     classes = len(load_space(config.label_space).names)

@@ -44,7 +44,7 @@ def iterate(
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
     # A bad label of one's own would end the run hours in.
     own_data.check_labels([one for one, decision in steps if decision.action != "skip"], console)
-    say_cost(steps, requests[0], console, measure=True)
+    say_cost(steps, requests[0], console, measure=True, jobs=jobs)
     running = {one.name for one, decision in steps if decision.action != "skip"}
     plans = [[one for one, _ in plan] for plan in decided]
     if is_first_process():
@@ -192,7 +192,9 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
     return {"source only": 0, "oracle": 3}.get(row["name"], 1), 0
 
 
-def say_cost(decisions: Sequence[Decided], request: pipeline.Request, console: Console, *, measure: bool) -> None:
+def say_cost(
+    decisions: Sequence[Decided], request: pipeline.Request, console: Console, *, measure: bool, jobs: int = 1
+) -> None:
     """Say how much disk and about how long the steps to run need.
 
     Args:
@@ -200,6 +202,7 @@ def say_cost(decisions: Sequence[Decided], request: pipeline.Request, console: C
         request: says where results go, and whether steps are run by force.
         console: where it is said.
         measure: run trial steps to tell the time.
+        jobs: steps to run at a time.
 
     Raises:
         DataError: the disk is too small.
@@ -213,7 +216,7 @@ def say_cost(decisions: Sequence[Decided], request: pipeline.Request, console: C
     from uda import cost
 
     planned = [one for one, _ in decisions]
-    estimate = cost.estimate(planned, todo, console, measure=measure, force=request.force)
+    estimate = cost.estimate(planned, todo, console, measure=measure, force=request.force, jobs=jobs)
     existing = next(folder for folder in (request.out, *request.out.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uda import turns
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.lazy import lazy_import
@@ -118,12 +119,11 @@ def _side_by_side(
     on_done: Callable[[Planned, Ran], None],
 ) -> Ran:
     ran = Ran()
-    chains = _chains(planned)
-    waiting = sorted(planned, key=lambda one: (one.row is None, -chains[one.name]))  # a score takes seconds
+    waiting = turns.by_urgency(planned)
     running: dict[str, tuple[Planned, float]] = {}
     with Workers(jobs, partial(_begin_process, jobs)) as workers:
         while waiting or workers.busy:
-            for one in _ready(waiting, ran):
+            for one in turns.ready(waiting, ran.done.keys() | ran.failed.keys()):
                 if not workers.free:
                     break
                 waiting.remove(one)
@@ -152,31 +152,12 @@ def _side_by_side(
     return ran
 
 
-def _chains(planned: Sequence[Planned]) -> dict[str, int]:
-    """How many steps the longest chain has that begins with each one."""
-    chains: dict[str, int] = {one.name: 1 for one in planned}
-    for one in reversed(planned):
-        for source in one.inputs.values():
-            if source.step is not None:
-                chains[source.step] = max(chains[source.step], 1 + chains[one.name])
-    return chains
-
-
-def _ready(waiting: Sequence[Planned], ran: Ran) -> list[Planned]:
-    """The steps that wait for nothing."""
-    over = ran.done.keys() | ran.failed.keys()
-    return [one for one in waiting if {source.step for source in one.inputs.values()} - {None} <= over]
-
-
 def _begin_process(jobs: int, place: int) -> None:
     """A process of its own: out of Ctrl-C's reach, which the first process passes on once; with its share of the cores.
 
     Several GPUs are dealt out over the processes, each of which keeps the one that it got.
-    Who has set OMP_NUM_THREADS has chosen for each process: he may have other programs beside this one, and threads
-    that outnumber the cores slow all of them down several times.
     """
     os.setpgrp()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    torch.set_num_threads(turns.threads_each(jobs))
     if (gpus := torch.cuda.device_count()) > 1:
         runtime.prefer_gpu(place % gpus)

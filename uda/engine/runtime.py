@@ -138,6 +138,11 @@ def _gpu_number(device: str) -> int | None:
     return int(number) if number else _preferred_gpu
 
 
+def on_cpu(device: str) -> bool:
+    """Whether a device of that name is the CPU here."""
+    return device == "cpu" or not torch.cuda.is_available()
+
+
 def make_runtime(config: RuntimeConfig) -> Runtime:
     """Set up the device, or say why it cannot be had.
 
@@ -152,8 +157,7 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
     precision = config.precision
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16() else "float32"
-    on_cpu = wanted == "cpu" or not torch.cuda.is_available()
-    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
+    accelerator = Accelerator(cpu=on_cpu(wanted), kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
     runtime = Runtime(accelerator, precision, config)
     provenance.note(device=runtime.device.type, precision=precision, threads=torch.get_num_threads())
     if runtime.device.type == "cuda":
@@ -167,4 +171,4 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
 
 def wait_for_all(device: str) -> None:
     """Wait until every process of the launch is here."""
-    PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), timeout=_PATIENCE).wait_for_everyone()
+    PartialState(cpu=on_cpu(device), timeout=_PATIENCE).wait_for_everyone()
