@@ -20,15 +20,15 @@ types: .venv/test.stamp
 unit: .venv/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+.venv/bin/pip:
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet --upgrade pip
 
-.venv/demo.stamp: setup.py | .venv/bin/python
+.venv/demo.stamp: setup.py | .venv/bin/pip
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
-.venv/test.stamp: setup.py | .venv/bin/python
+.venv/test.stamp: setup.py | .venv/bin/pip
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch .venv/demo.stamp $@
 

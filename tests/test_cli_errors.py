@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -394,3 +395,42 @@ def test_a_fit_asked_to_terminate_stops_after_its_step_and_what_follows_at_once(
     assert run_guarded(fit) == 130
     assert (tmp_path / "out.partial" / CHECKPOINT).is_file()
     assert run_guarded(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a.bin"), "a.bin: no space left on the disk; free some", 4),
+        (ValueError("I/O error: No space left on device (os error 28)"), "no space left on the disk; free some", 4),
+        (OSError(errno.EROFS, "Read-only file system", "out.partial"), "out.partial: permission denied; choose", 2),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), "out: permission denied; choose another --out", 2),
+    ],
+)
+def test_what_a_disk_refuses_is_told_as_such(error: Exception, line: str, code: int) -> None:
+    told = as_uda_error(error)
+    assert str(told).startswith(line) and told.exit_code == code
+
+
+def test_a_reader_of_notes_that_goes_ends_no_work(tmp_path: Path) -> None:
+    settings = ("gta5=1", "synthia=0", "cityscapes_train=0", "cityscapes_val=0", "height=64", "width=128")
+    options = " ".join(f"--set {text}" for text in settings)
+    command = f"{sys.executable} -m uda minicity --out {tmp_path / 'out'} {options} 2>&1 >/dev/null | sleep 0; "
+    done = subprocess.run(["bash", "-c", command + "echo ${PIPESTATUS[0]}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+    assert (tmp_path / "out" / MANIFEST).is_file()
+
+
+def test_verify_passes_over_what_no_stage_made(told: Told, tmp_path: Path) -> None:
+    settings = ("gta5=1", "synthia=0", "cityscapes_train=0", "cityscapes_val=0", "height=64", "width=128")
+    assert uda_quietly(told, "minicity", "--out", tmp_path / "city", *(f"--set={text}" for text in settings)) == 0
+    (tmp_path / MANIFEST).write_text('{"name": "my web app"}')
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / MANIFEST).write_text("{\n{")
+    assert told("verify", tmp_path) == (0, "")
+    assert told.out == "1 stages agree with their receipts\n"
+
+
+def uda_quietly(told: Told, *arguments: object) -> int:
+    """A command whose notes do not matter."""
+    command = [sys.executable, "-m", "uda", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False).returncode

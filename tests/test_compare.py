@@ -200,3 +200,24 @@ def test_on_the_real_camvid_the_judge_and_the_translators_share_no_frame(tmp_pat
         "source": 305, "target": 40, "val": 22, "other_day": 101
     }  # fmt: skip
     assert not (frames["source"] | frames["target"]) & (frames["val"] | frames["other_day"])
+
+
+def test_those_that_vary_make_several_images_of_a_few_inputs(tmp_path: Path) -> None:
+    steps = planned(tmp_path, "identity", "munit", "oasis", "color_transfer", seeds=(0, 1))
+    out = tmp_path / "run"
+    assert {name for name in steps if name.startswith("samples_")} == {
+        f"samples_{name}_{seed}" for name in ("munit", "oasis", "color_transfer") for seed in (0, 1)
+    }
+    one, fitted = steps["samples_oasis_1"], steps["translate_oasis_1"]
+    assert inputs(one, out) == inputs(fitted, out) | {"source": "few/samples.csv", "translator": "translate_oasis_1"}
+    assert one.config.model_dump() == fitted.config.model_dump() | {"samples": 4}
+    assert "translator" not in steps["samples_color_transfer_0"].inputs
+    few: Any = steps["few"].config
+    assert few.model_dump() == steps["source"].config.model_dump() | {"select": {**few.select.model_dump(), "first": 8}}
+    assert inputs(steps["diversity_1"], out) == {
+        f"images.{name}": f"samples_{name}_1/samples.csv" for name in ("munit", "oasis", "color_transfer")
+    } | {"real": "target/samples.csv"}
+    alone = planned(tmp_path, "identity")
+    assert not {"few", "diversity_0"} & alone.keys()
+    wide = planned(tmp_path, "munit", assignments=["munit.translator.style_length=5"])
+    assert wide["samples_munit_0"].config.model_dump()["translator"]["style_length"] == 5

@@ -12,12 +12,14 @@ import torch
 
 from uda import cost
 from uda.core.console import Console
+from uda.core.errors import ConfigError
 from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.pipeline import Planned, Source
 from uda.stages.base import decide
 from uda.stages.catalog import get_stage
 
 IMAGES = 160
+MEASURED = cost._speed
 
 
 def planned(folder: Path, name: str = "segment", settings: Mapping[str, Any] | None = None, **steps: str) -> Planned:
@@ -160,3 +162,12 @@ def test_fits_beside_each_other_take_as_long_as_one(tmp_path: Path, monkeypatch:
     assert (took(1), took(4)) == (2 * IMAGES, IMAGES)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert took(4) == 2 * IMAGES
+
+
+def test_settings_that_no_plan_could_refuse_are_told_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "_speed", MEASURED)
+    settings = {"segmenter": {"name": "smp", "architecture": "FPNN", "encoder": "resnet18"}, "size": [32, 64]}
+    with pytest.raises(ConfigError, match=r"^step segment: .*FPNN"):
+        seconds(planned(tmp_path, settings=settings))

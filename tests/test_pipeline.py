@@ -289,6 +289,40 @@ def test_rows_of_one_name_are_refused(house: House, row: str, other: str) -> Non
     assert "write {round} in it" in said
     house.step("evaluate")["row"] = "fancy"
     assert house.expand(rounds=1)
+    house.step("segment")["row"] = "fit {round}"
+    assert house.refused() == "step segment@1: row: segment scores nothing; leave it out"
+
+
+def test_what_a_step_cannot_do_is_told_with_its_name(tmp_path: Path) -> None:
+    def refused(name: str, *assignments: str) -> str:
+        request = Request(pipeline=name, out=tmp_path / "run", assignments=assignments)
+        with pytest.raises(ConfigError) as caught:
+            pipeline.check(expand(request, Console(quiet=True)))
+        return str(caught.value)
+
+    assert refused("minicity_full", "oracle.size=[100, 200]") == (
+        "step oracle: size: [100, 200] is not divisible by 32, as segmenter smp needs; use [96, 192]"
+    )
+    told = refused("minicity_full", "translate.config=translate/minicity_pix2pix")
+    assert told.startswith("step translate@1: pix2pix needs pairs of target images and labels; give the input pairs")
+    assert "--p" not in told
+    gone = refused("minicity_full", "start.segmenter.pretrained=gone.pth")
+    assert gone == "step start: segmenter.pretrained: gone.pth: no such file; mend the path"
+    crop = refused("minicity", "translate.rows=[0, 0.8]")
+    assert "step translate@1: rows: 102 rows of 128 are fewer than a crop's 116; set augment.crop to 100 rows" in crop
+
+
+def test_rows_for_all_fits_are_none_for_what_is_not_fitted(tmp_path: Path) -> None:
+    def found(*assignments: str) -> dict[str, Planned]:
+        request = Request(pipeline="minicity_full", out=tmp_path / "run", rounds=1, assignments=assignments)
+        return {one.name: one for one in expand(request, Console(quiet=True))}
+
+    asked = found("translate.rows=[0, 0.95]")
+    pipeline.check(list(asked.values()))
+    rows = {name: asked[name].config.model_dump()["rows"] for name in ("translate@1", "color_transfer")}
+    assert rows == {"translate@1": (0, 0.95), "color_transfer": (0, 1)}
+    with pytest.raises(ConfigError, match="step color_transfer: rows: color_transfer is not fitted; leave them out"):
+        pipeline.check(list(found("color_transfer.rows=[0, 0.9]").values()))
 
 
 def test_an_out_that_cannot_hold_a_loop_is_refused(house: House) -> None:
@@ -542,9 +576,10 @@ def test_random_weights_under_a_recipe_for_pretrained_ones_are_told(
         return capsys.readouterr().err
 
     assert said("gta5_to_cityscapes") == (
-        "source_only, oracle, segment: BatchNorm is frozen and all weights start at random; "
+        "source_only, oracle, segment: all weights start at random, in a recipe for pretrained ones; "
         "--set segment.segmenter.pretrained=FILE gives them an encoder's\n"
     )
+    assert said("synthia_to_cityscapes_fcn8s").startswith("source_only, oracle, segment: all weights start at random")
     assert not said("gta5_to_cityscapes", f"segment.segmenter.pretrained={tmp_path / 'resnet.pth'}")
     assert not said("gta5_to_cityscapes", tiny=True)
     assert not said("minicity")  # from random weights on purpose: its BatchNorm learns

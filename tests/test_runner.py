@@ -17,7 +17,7 @@ import pytest
 from uda import runner
 from uda.compare import DATA, Wanted, find_recipe, plan
 from uda.core.console import Console
-from uda.core.errors import ConfigError, RunError
+from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.manifest import MANIFEST, Manifest
 from uda.core.workers import Answer, Workers
 from uda.pipeline import Planned
@@ -71,7 +71,8 @@ def test_the_first_failure_ends_the_run_unless_it_is_to_go_on(tmp_path: Path, mo
     failed = runner.run(planned, QUIET, go_on=True).failed
     waited = {"segment_color_transfer_0", "evaluate_color_transfer_0"}
     assert {name for name, error in failed.items() if error is None} == waited
-    assert str(failed["translate_color_transfer_0"]) == "diverged: gan is nan at image 8"
+    told = "step translate_color_transfer_0: diverged: gan is nan at image 8"
+    assert str(failed["translate_color_transfer_0"]) == told
     assert set(record.seen) == {one.name for one in planned} - waited
     assert record.seen["quality_0"] == {"source", "real", "segmenter", "images.ideal", "images.identity"}
 
@@ -222,3 +223,9 @@ def test_stopped_by_a_person_it_leaves_checkpoints_and_goes_on(tmp_path: Path) -
     assert "first: segment: " in told and "second: segment: " in told  # lines say whose they are
     planned = subprocess.run([*endless, "--dry-run"], capture_output=True, text=True, check=True)
     assert "first: resume" in planned.stdout and "second: resume" in planned.stdout
+
+
+def test_with_several_jobs_the_step_that_failed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UdaError, match=r"^step target: .*nowhere"):
+        runner.run(beginning(tmp_path / "run", "target.split=nowhere"), Console(), jobs=2)
+    assert "--- target: failed" in capsys.readouterr().err.splitlines()

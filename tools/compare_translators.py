@@ -30,8 +30,9 @@ from uda.cli_options import (
 )
 from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
 from uda.core.console import Console, size
-from uda.core.errors import ConfigError, RunError
+from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.manifest import write_atomically
+from uda.core.rundir import claim
 from uda.pipeline import Planned
 from uda.stages._report.reading import read_runs
 from uda.stages._report.translations import markdown
@@ -117,10 +118,15 @@ def compare(
         if dry_run:
             return
         out.mkdir(parents=True, exist_ok=True)
+        claim(out)  # until the process ends
         write_atomically(out / _RECORD, (json.dumps({"command": command}) + "\n").encode())
         failed = runner.run(planned, speaker, jobs=jobs, go_on=True).failed
     write_table(out, [recipe.name for recipe in recipes], seeds, speaker)
-    reasons = [f"{name}: {as_uda_error(error)}" for name, error in failed.items() if error is not None]
+    reasons = [
+        str(error) if isinstance(error, UdaError) else f"step {name}: {as_uda_error(error)}"
+        for name, error in failed.items()
+        if error is not None
+    ]
     if reasons:
         mend = "run the same command again, or leave the translator out"
         raise RunError(f"{len(reasons)} steps failed: {' | '.join(reasons)}", out, mend)

@@ -294,10 +294,11 @@ def show(name: str) -> None:
 def verify(directory: Path, deep: bool) -> None:
     """Compare a stage directory, or every one below a directory, with its receipts."""
     from uda.core.errors import DataError
-    from uda.core.manifest import MANIFEST
+    from uda.core.manifest import MANIFEST, owning_manifest
     from uda.core.manifest import verify as compare
 
-    folders = sorted(path.parent for path in directory.rglob(MANIFEST)) if directory.is_dir() else []
+    named = sorted(path.parent for path in directory.rglob(MANIFEST)) if directory.is_dir() else []
+    folders = [folder for folder in named if owning_manifest(folder) is not None]
     if not folders:
         raise DataError("holds no complete stage", directory, "give a directory that a stage left")
     differences = [line for folder in folders for line in compare(folder, deep=deep)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -24,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXISTING = click.Path(path_type=Path)
 """A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
 
-_TRAINED = ("pseudo-label", "evaluate")
+_TRAINED = ("pseudo-label", "evaluate", "quality")
 """Verbs that show images to a segmenter, at its training's size and for its classes unless they are told others."""
 
 
@@ -220,9 +221,6 @@ def run_guarded(call: Callable[[], Any]) -> int:
         text = str(error)
         print(f"interrupted{': ' + text if text else ''}; run the same command again to go on", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `uda list ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -264,10 +262,11 @@ def as_uda_error(error: Exception) -> UdaError:
     kind = type(error).__name__
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "allocate memory" in str(error):
         return RunError("out of memory", None, "make fit.batch, size or augment.crop smaller and run again")
-    if isinstance(error, OSError) and error.errno == 28:
-        return RunError("no space left on the disk", error.filename, "free some and run the same command again")
+    if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # safetensors': no OSError
+        file = getattr(error, "filename", None)
+        return RunError("no space left on the disk", file, "free some and run the same command again")
     if isinstance(error, FileExistsError | NotADirectoryError):
         return ConfigError("is a file, not a folder", error.filename, "choose another --out")
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         return ConfigError("permission denied", error.filename, "choose another --out")
     return RunError(f"{kind}: {error}", None, "run again with --debug for the traceback")

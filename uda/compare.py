@@ -112,6 +112,10 @@ DATA: Mapping[str, DataSet] = {
 """Data sets to compare on; `{data}` is their folder."""
 
 
+_FEW = "few"
+"""Step of the few inputs of which several images are made."""
+_INPUTS, _SAMPLES = 8, 4
+"""How many inputs, and images of each (SPADE's and OASIS's figures of diversity are of several images of one map)."""
 _WITHOUT_MAPS = ("nothing", "unpaired")
 """What translators need that learn from no label map of a target image."""
 
@@ -285,6 +289,7 @@ def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
     inputs = {"source": f"{SOURCE}/samples.csv"}
     graph.add(step("guide", seed), Step(stage="segment", config=start, inputs=inputs), f"seed={seed}")
     images = {name: f"{name}/samples.csv" for name in (SOURCE, IDEAL) if name in graph.steps}
+    varied: dict[str, str] = {}
     for name, csv in images.items():
         _add_segmenter(graph, wanted, seed, name, csv)
     if any(recipe.maps == "pseudo" for recipe in wanted.recipes):
@@ -294,10 +299,31 @@ def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
     for recipe in wanted.recipes:
         images[recipe.name] = f"{_add_translation(graph, wanted, seed, recipe)}/samples.csv"
         _add_segmenter(graph, wanted, seed, recipe.name, images[recipe.name])
+        if recipe.method.varies(recipe.settings.translator):
+            varied[recipe.name] = f"{_add_samples(graph, wanted, seed, recipe)}/samples.csv"
     inputs = {name if name == SOURCE else f"images.{name}": csv for name, csv in images.items()}
     inputs |= {"real": "target/samples.csv", "segmenter": "judge"}
     quality = Step(stage="quality", config="quality/minicity", inputs=inputs)
     graph.add(step("quality", seed), quality, f"size={list(wanted.size)}")
+    if varied:
+        inputs = {f"images.{name}": csv for name, csv in varied.items()} | {"real": "target/samples.csv"}
+        diversity = Step(stage="quality", config="quality/minicity", inputs=inputs)
+        graph.add(step("diversity", seed), diversity, f"size={list(wanted.size)}")
+
+
+def _add_samples(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> str:
+    """Several images of a few inputs by a fitted translator, to see how unlike they are; gives the step's name."""
+    if _FEW not in graph.steps:
+        own = [text.removeprefix(f"{SOURCE}.") for text in graph.settings if text.startswith(f"{SOURCE}.")]
+        graph.add(_FEW, graph.steps[SOURCE], *own, f"select.first={_INPUTS}")
+    name = step("translate", seed, recipe.name)
+    fitted = graph.steps[name]
+    inputs = {**fitted.inputs, "source": f"{_FEW}/samples.csv"}
+    if recipe.method.needs != "nothing":
+        inputs["translator"] = name
+    settings = [text.removeprefix(f"{name}.") for text in graph.settings if text.startswith(f"{name}.")]
+    made = fitted.model_copy(update={"inputs": inputs})
+    return graph.add(step("samples", seed, recipe.name), made, *settings, f"samples={_SAMPLES}")
 
 
 def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> str:
@@ -342,7 +368,8 @@ def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[s
     for text in texts:
         head, _, rest = text.partition(".")
         if head in recipes:
-            steps = [step("translate", seed, head) for seed in wanted.seeds]
+            steps = [step(kind, seed, head) for seed in wanted.seeds for kind in ("translate", "samples")]
+            steps = [name for name in steps if name in graph.steps]
         else:
             steps = [name for name, one in graph.steps.items() if head in (name, one.stage)]
         if not steps or not rest:

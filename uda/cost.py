@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from uda import turns
 from uda.core.config import digest, settings_that_matter
 from uda.core.console import Console
-from uda.core.errors import UdaError
+from uda.core.errors import ConfigError, DataError, UdaError
 from uda.core.lazy import lazy_import
 from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.pipeline import Planned, Source
@@ -239,8 +239,10 @@ def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed
     if key not in speeds:
         try:
             speeds[key] = _trial(one.config, with_target, None if guide is None else guide.config)
+        except (ConfigError, DataError) as error:  # settings that no check without torch could refuse
+            raise one.named(error) from error
         except (UdaError, RuntimeError):
-            speeds[key] = Speed(0.0, 0.0)  # wrong settings are told by the stage itself, with their place
+            speeds[key] = Speed(0.0, 0.0)  # on random images a fit may go wrong that would not on true ones
     return speeds[key]
 
 

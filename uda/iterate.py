@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +14,9 @@ from uda import own_data, pipeline, runner
 from uda.core.console import Console, duration, size
 from uda.core.errors import DataError, UdaError
 from uda.core.manifest import Manifest, write_atomically
+from uda.core.rundir import claim
 from uda.stages import report as reporting
+from uda.stages._asked import check_reports
 from uda.stages.base import Decision, is_first_process
 
 Decided = tuple[pipeline.Planned, Decision]
@@ -36,9 +40,38 @@ def iterate(
         jobs: steps to run at a time, of whichever seed.
     """
     decided = decide(requests, console)
+    for folder in {request.out for request in requests} | ({requests[0].out.parent} if len(requests) > 1 else set()):
+        check_reports(folder)
     if dry_run:
         show_plan(decided, requests, console, as_json=as_json)
         return
+    with _to_itself(requests):
+        _iterate(decided, requests, console, as_json=as_json, jobs=jobs)
+
+
+@contextmanager
+def _to_itself(requests: Sequence[pipeline.Request]) -> Iterator[None]:
+    """Keep other commands out of the runs: between two steps of this one they might replace what the next one reads.
+
+    Raises:
+        ConfigError: another command is at work in one of them.
+    """
+    with ExitStack() as claims:
+        for request in requests if is_first_process() else ():
+            request.out.mkdir(parents=True, exist_ok=True)
+            if (lock := claim(request.out)) is not None:
+                claims.callback(os.close, lock)
+        yield
+
+
+def _iterate(
+    decided: Sequence[Sequence[Decided]],
+    requests: Sequence[pipeline.Request],
+    console: Console,
+    *,
+    as_json: bool,
+    jobs: int,
+) -> None:
     steps = [one for plan in decided for one in plan]
     for one, decision in steps:
         console.say(f"{one.name}: {decision.action} ({decision.reason})")

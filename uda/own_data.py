@@ -49,6 +49,7 @@ def without_unwanted(planned: list[Planned], request: Request, console: Console)
     if "val" not in request.given:
         kept = _without_bounds(planned, kept, console)
     _say_shared(kept, request, console)
+    _say_part(kept, console)
     wanted = {source.step for one in kept for source in one.inputs.values()}
     return [one for one in kept if one.name in wanted or one.stage.name not in STAGES]
 
@@ -81,12 +82,26 @@ def check_labels(planned: Sequence[Planned], console: Console) -> None:
     """
     from uda.data.label_space import load_space
     from uda.data.samples import read_samples
+    from uda.data.supervision import choose_pairs
     from uda.stages import _labels
 
     for manifest, spaces in _own_manifests(planned).items():
         for space in sorted(spaces):
             samples = read_samples(manifest, check_files=True)
             _labels.check_labels("own data", manifest, samples, load_space(space), console)
+    for manifest, space, part in sorted(_own_pairs(planned)):
+        chosen = choose_pairs(read_samples(manifest, check_files=True), part)
+        _labels.check_labels("own data", manifest, chosen, load_space(space), console, as_images=False)
+
+
+def _own_pairs(planned: Sequence[Planned]) -> set[tuple[Path, str, float]]:
+    """Manifests that no step makes whose rows are pairs, with the label space and the part of them that counts."""
+    found = set()
+    for one in planned:
+        config: Any = one.config
+        if (source := one.inputs.get("pairs")) is not None and source.step is None:
+            found.add((source.path, str(config.label_space), float(config.supervision)))
+    return found
 
 
 def _own_manifests(planned: Sequence[Planned]) -> dict[Path, set[str]]:
@@ -130,6 +145,15 @@ def _say_shared(planned: Sequence[Planned], request: Request, console: Console) 
         names = ", ".join(dict.fromkeys(one.name.partition("@")[0] for one in pupils))
         first = next(image for image in val if image in shared)
         console.say(f"val and target share {len(shared)} images, first {first}: they teach {names}, and are scored")
+
+
+def _say_part(planned: Sequence[Planned], console: Console) -> None:
+    """Say which steps take a part of the true labels that they are given."""
+    parts: dict[str, Any] = {one.name.partition("@")[0]: one.config for one in planned if "pairs" in one.inputs}
+    for name, config in parts.items():
+        if config.supervision < 1:
+            mend = f"--set {name}.supervision=1 takes all"
+            console.say(f"{name}: learns from {100 * config.supervision:g} % of the target's labelled rows; {mend}")
 
 
 def _rounds_learn(planned: Sequence[Planned]) -> bool:

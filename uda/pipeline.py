@@ -18,7 +18,7 @@ from uda import budget, own_data
 from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
-from uda.core.errors import ConfigError, DataError, nearest
+from uda.core.errors import ConfigError, DataError, UdaError, nearest
 from uda.core.resources import find_yaml
 from uda.stages._asked import check_device, check_made, check_out, wants_weights
 from uda.stages.base import Decision, Stage, StageConfig, decide
@@ -87,6 +87,10 @@ class Planned:
     comparator: bool = False
     reads_target_labels: bool = False
 
+    def named(self, error: UdaError) -> UdaError:
+        """An error of its stage, saying which step it is of."""
+        return error.in_step(self.name, stage=self.stage.name, inputs=(*self.stage.required, *self.stage.optional))
+
 
 @dataclass(frozen=True)
 class Request:
@@ -150,7 +154,7 @@ def expand(request: Request, console: Console) -> list[Planned]:
     bare = dict.fromkeys(one.name.partition("@")[0] for one in planned if wants_weights(one.config, one.inputs))
     if bare and not request.tiny:
         mend = "--set segment.segmenter.pretrained=FILE gives them an encoder's"
-        console.say(f"{', '.join(bare)}: BatchNorm is frozen and all weights start at random; {mend}")
+        console.say(f"{', '.join(bare)}: all weights start at random, in a recipe for pretrained ones; {mend}")
     return planned
 
 
@@ -182,9 +186,11 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
 
 
 def _check_rows(planned: Sequence[Planned], request: Request) -> None:
-    """Refuse two rows of one name, which the report would take for one."""
+    """Refuse rows of steps that give no score, and two of one name, which the report would take for one."""
     makers: dict[str, str] = {}
     for one in planned:
+        if one.row is not None and one.stage.name != "evaluate":
+            raise ConfigError(f"{one.stage.name} scores nothing", f"step {one.name}: row", "leave it out")
         if one.row is not None and (other := makers.setdefault(one.row, one.name)) != one.name:
             what = f"row '{one.row}' is both {other}'s and {one.name}'s"
             raise ConfigError(
@@ -240,7 +246,7 @@ def _plan_step(
         for text in settings.get(head, []):
             layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
     base = request.out if number is None else request.out / f"round_{number}"
-    config = validate(stage.config, layers)
+    config = _without_idle(stage, validate(stage.config, layers), name, settings)
     sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}
     idle = _idle(stage, config)
     return Planned(
@@ -256,11 +262,22 @@ def _plan_step(
     )
 
 
+def _is_unfitted(stage: Stage, config: Any) -> bool:
+    """Whether a step's translator learns nothing."""
+    return stage.name == "translate" and registry.load("translators", config.translator.name).needs == "nothing"
+
+
 def _idle(stage: Stage, config: Any) -> set[str]:
     """Inputs of a pipeline's step that the configured method has no use for: what is not fitted goes on from none."""
-    if stage.name != "translate":
-        return set()
-    return {"init"} if registry.load("translators", config.translator.name).needs == "nothing" else set()
+    return {"init"} if _is_unfitted(stage, config) else set()
+
+
+def _without_idle(stage: Stage, config: StageConfig, name: str, settings: Mapping[str, Sequence[str]]) -> StageConfig:
+    """A step's settings without the rows that all translators' fits were told to see, where it has no fit."""
+    told = [text for head in (stage.name, name) for text in settings.get(head, []) if text.startswith(f"{head}.rows=")]
+    if name == stage.name or any(text.startswith(f"{name}.") for text in told) or not _is_unfitted(stage, config):
+        return config
+    return config.model_copy(update={"rows": type(config).model_fields["rows"].default}) if told else config
 
 
 def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str, key: str) -> Source | None:
@@ -322,9 +339,9 @@ def check(planned: Sequence[Planned]) -> None:
         later = [source.path for source in one.inputs.values() if source.step is not None and not source.path.exists()]
         try:
             one.stage.check(one.config, _paths(one))
-        except DataError as error:
-            if error.where not in later:
-                raise
+        except UdaError as error:
+            if not isinstance(error, DataError) or error.where not in later:
+                raise one.named(error) from error
 
 
 def plan(planned: Sequence[Planned], *, force: bool) -> Iterator[tuple[Planned, Decision]]:

@@ -93,7 +93,8 @@ def run(
 
 def _leave_out(one: Planned, error: Exception, ran: Ran, console: Console) -> None:
     ran.failed[one.name] = error
-    console.say(f"{one.name} failed: {' '.join(str(error).split())}; going on without it")
+    what = str(error) if isinstance(error, UdaError) else f"step {one.name}: {error}"
+    console.say(f"failed: {' '.join(what.split())}; going on without it")
 
 
 def _inputs(one: Planned, failed: Collection[str]) -> dict[str, Path] | None:
@@ -106,7 +107,10 @@ def _inputs(one: Planned, failed: Collection[str]) -> dict[str, Path] | None:
 
 def _step(one: Planned, inputs: Mapping[str, Path], console: Console, *, force: bool) -> Manifest:
     gc.collect()  # networks of the last step would count in this one's peak of memory
-    return execute(one.stage, one.config, inputs, one.out, console, force=force)
+    try:
+        return execute(one.stage, one.config, inputs, one.out, console, force=force)
+    except UdaError as error:
+        raise one.named(error) from error
 
 
 def _side_by_side(
@@ -148,6 +152,7 @@ def _side_by_side(
             elif go_on and isinstance(error, FAILURES):
                 _leave_out(one, error, ran, console)
             else:
+                console.say(f"--- {one.name}: failed")
                 raise error
     return ran
 

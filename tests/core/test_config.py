@@ -345,3 +345,10 @@ def test_files_that_are_no_settings_are_told(tmp_path: Path, data: bytes, said: 
     with pytest.raises(ConfigError) as caught:
         read_yaml(tmp_path / "a.yaml")
     assert f"a.yaml: {said}" in str(caught.value)
+
+
+def test_what_a_yaml_may_hold_has_a_digest() -> None:
+    text = "subsets: {2: [road, car], moving: [car]}\nname: 2024-05-01\non: true\n"
+    assert digest(yaml.safe_load(text)) == digest(yaml.safe_load(text))
+    assert digest(yaml.safe_load(text)) != digest(yaml.safe_load(text.replace("05-01", "05-02")))
+    assert digest(yaml.safe_load(text)) != digest(yaml.safe_load(text.replace("2: [road", "3: [road")))

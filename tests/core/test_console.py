@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +108,19 @@ def test_on_a_terminal_the_bar_shows_speed_and_numbers(monkeypatch: pytest.Monke
         progress.update(50, {"loss": 0.5})
     assert "50/100" in terminal.getvalue()
     assert "12.5/s  loss 0.5" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("stream", "exit_code"), [("stdout", 0), ("stderr", 0)])
+def test_work_goes_on_where_nobody_reads_any_more(tmp_path: Path, stream: str, exit_code: int) -> None:
+    code = (
+        "import sys, pathlib, time\nfrom uda.core.console import Console\nspeaker = Console()\n"
+        "time.sleep(0.5)\n"  # the reader is gone by then
+        "for _ in range(3):\n    speaker.result('a result')\n    speaker.say('a note')\n"
+        "with speaker.progress('work', 1) as progress:\n    progress.update(1)\n"
+        f"pathlib.Path({str(tmp_path / 'made')!r}).touch()"
+    )
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    getattr(process, stream).close()
+    assert process.wait() == exit_code
+    assert (tmp_path / "made").exists()

@@ -19,3 +19,19 @@ def test_the_nearest_known_word_or_all_of_them() -> None:
     assert nearest("widht", ["width", "height"]) == "did you mean 'width'?"
     assert nearest("zzz", ["width", "height"]) == "known: height, width"
     assert nearest("zzz", []) == "nothing is known here"
+
+
+def test_in_a_graph_the_step_is_named_and_its_settings_and_inputs_take_the_place_of_options() -> None:
+    error = ConfigError("needs pairs", "translate", "give --pairs CSV (image, label) or --pseudo CSV, or --set size=1")
+    told = error.in_step("seed_1/render@2", stage="translate", inputs=("source", "pairs", "pseudo"))
+    assert type(told) is ConfigError
+    assert str(told) == (
+        "step seed_1/render@2: needs pairs; give the input pairs (image, label) or the input pseudo, "
+        "or --set render.size=1"
+    )
+    error = DataError("is odd", "size", "leave --init out, --initial stays, --set label_space=own.yaml too")
+    told_too = error.in_step("oracle", stage="segment", inputs=("init",))
+    assert str(told_too) == (
+        "step oracle: size: is odd; leave the input init out, --initial stays, --set label_space=own.yaml too"
+    )
+    assert str(RunError("diverged").in_step("a", stage="b", inputs=())) == "step a: diverged"

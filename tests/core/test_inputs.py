@@ -183,3 +183,25 @@ def test_the_digest_of_many_files_is_quick(tmp_path: Path) -> None:
     start = time.process_time()
     input_digest(tmp_path / "own.csv")
     assert time.process_time() - start < 1  # measured: 0.02 s
+
+
+@pytest.mark.parametrize("name", ["OWN.CSV", "own.txt"])
+def test_what_is_given_as_a_manifest_is_one_whatever_its_name(own: Path, name: str) -> None:
+    called = own.rename(own.with_name(name))
+    before = input_digest(called, manifest=True)
+    later(own.parent / "images/a.png")
+    assert input_digest(called, manifest=True) != before
+    assert input_digest(called, manifest=False) == file_digest(called)  # weights, say
+
+
+def test_a_link_that_leads_nowhere_or_back_ends_no_listing(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner/a.png").write_bytes(b"a")
+    whole = input_digest(folder, foreign=True)
+    (folder / "inner/back").symlink_to(folder)
+    back = input_digest(folder, foreign=True)
+    (folder / "latest").symlink_to(tmp_path / "nowhere")
+    nowhere = input_digest(folder, foreign=True)
+    assert input_digest(folder, foreign=True) == nowhere != whole
+    assert back == whole  # the same files

@@ -76,6 +76,7 @@ def test_a_manifest_of_ones_own_owns_its_folder_and_a_broken_one_is_told(tmp_pat
     one = manifest()
     one.write(tmp_path / MANIFEST)
     assert owning_manifest(tmp_path) == one
+    (tmp_path / RECEIPTS).write_text("path,size,sha256\n")
     for text in ("{", '{"stage": "s"}'):
         (tmp_path / MANIFEST).write_text(text)
         with pytest.raises(DataError, match="no manifest of this program"):
@@ -204,3 +205,16 @@ def test_receipts_that_do_not_belong_to_the_manifest_are_found(tmp_path: Path, l
     text = (out / RECEIPTS).read_text().splitlines(keepends=True)
     (out / RECEIPTS).write_text("".join(text[:lines]))
     assert verify(out, deep=True) == [f"{out / RECEIPTS}: does not belong to {MANIFEST}"]
+
+
+@pytest.mark.parametrize("text", ['{"file": "a"}\n{"file": "b"}\n', "\ufeff{}", "no JSON at all"])
+def test_a_file_of_that_name_that_is_no_json_is_somebody_elses_unless_receipts_lie_beside_it(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    assert owning_manifest(tmp_path) is None
+    (tmp_path / "own.csv").write_text("image,label\n")
+    assert input_digest(tmp_path / "own.csv") == file_digest(tmp_path / "own.csv")
+    (tmp_path / RECEIPTS).write_text("path,size,sha256\n")
+    with pytest.raises(DataError, match="no manifest of this program"):
+        owning_manifest(tmp_path)

@@ -316,3 +316,58 @@ def test_names_with_quotes_commas_and_newlines_keep_their_receipts(tmp_path: Pat
     second.begin("f", {})
     assert all(second.has(name) for name in names)
     assert second.outputs_digest() == first.outputs_digest()
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk/here")  # made by the run
+    for content in (b"first", b"second"):
+        finish(tmp_path / "out", content.decode(), result=content)
+        assert (tmp_path / "out").is_symlink()
+        assert (tmp_path / "disk/here/result").read_bytes() == content
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "out"}
+    assert {path.name for path in (tmp_path / "disk").iterdir()} == {"here"}
+
+
+def test_a_place_that_nothing_can_be_moved_to_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == tmp_path / "volume")
+    (tmp_path / "volume").mkdir()
+    with pytest.raises(ConfigError, match=r"volume: is where a disk is mounted, which stays; give a folder on it: "):
+        RunDirectory(tmp_path / "volume").begin("f", {})
+    (tmp_path / "inner/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "inner/deep")
+    for out in (Path(), tmp_path / "inner"):
+        with pytest.raises(ConfigError, match="holds the folder this command runs in"):
+            RunDirectory(out).begin("f", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"volume", "inner"}
+
+
+def test_a_run_that_cannot_be_moved_into_place_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory(tmp_path / "out")
+    run.begin("f", {})
+    run.write("result", b"hours")
+    run.path(CHECKPOINT).write_bytes(b"weights")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", _fail)
+        with pytest.raises(OSError, match="full"):
+            run.complete(manifest(run.outputs_digest(), fingerprint="f"))
+    run.close()
+    again = RunDirectory(tmp_path / "out")
+    assert again.begin("f", {}) is True
+    assert again.has("result") and (again.partial / CHECKPOINT).is_file()
+    assert not (again.partial / MANIFEST).exists()  # what is at work is not complete
+    again.complete(manifest(again.outputs_digest(), fingerprint="f"))
+    assert set(tree(again.out)) == {MANIFEST, RECEIPTS, "config.yaml", "result"}
+
+
+def test_a_folder_of_somebody_elses_is_not_removed_on_the_way(tmp_path: Path) -> None:
+    finish(tmp_path / "out", "old", result=b"old")
+    (tmp_path / "out.replaced").mkdir()
+    (tmp_path / "out.replaced/thesis.txt").write_text("mine")
+    finish(tmp_path / "out.replaced-2", "left", result=b"by a run that was killed")
+    finish(tmp_path / "out", "new", result=b"new")
+    assert tree(tmp_path / "out.replaced") == {"thesis.txt": b"mine"}
+    assert tree(tmp_path / "out")["result"] == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.replaced"}

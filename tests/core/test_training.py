@@ -5,7 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from uda.core.config import Layers, validate
+from uda.core.resources import find_yaml
 from uda.core.training import RuntimeConfig, ScheduleConfig
+from uda.stages.segment import SegmentConfig
 
 PROGRESS = [0.0, 0.1, 0.25, 0.3, 0.5, 0.75, 0.9, 1.0]
 
@@ -79,3 +82,16 @@ def test_known_devices_are_taken(device: str) -> None:
 def test_other_devices_are_refused(device: str) -> None:
     with pytest.raises(ValidationError, match="is no device, use auto, cpu, cuda or cuda:N"):
         RuntimeConfig(device=device)
+
+
+@pytest.mark.parametrize(("images", "overlay"), [(120_000, ()), (80_000, ("overlays/source_only",))])
+@pytest.mark.parametrize("recipe", ["deeplabv2", "fcn8s"])
+def test_the_papers_schedules_are_of_250000_iterations_however_early_they_stop(
+    recipe: str, images: int, overlay: tuple[str, ...]
+) -> None:
+    files = [find_yaml("configs", name) for name in (f"segment/{recipe}", *overlay)]
+    config = validate(SegmentConfig, Layers().add_files(files))
+    assert config.fit.images == images
+    for seen in (0, 49_900, 50_100, 79_999):
+        whole = (1 - seen / 250_000) ** 0.9 if recipe == "deeplabv2" else 0.1 ** (seen // 50_000)
+        assert config.schedule.factor(seen / images) == pytest.approx(whole, rel=1e-6)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,6 +48,22 @@ def test_grey_of_16_bits_keeps_its_shades(tmp_path: Path):
     grey = np.arange(0, 65536, 1000, dtype=np.uint16).reshape(6, 11)
     assert cv2.imwrite(str(tmp_path / "deep.png"), grey)
     assert np.array_equal(read.read_image(tmp_path / "deep.png"), np.stack([grey >> 8] * 3, axis=-1))
+    assert cv2.imwrite(str(tmp_path / "deep.pgm"), grey)  # PIL calls it 32 bits
+    assert np.array_equal(read.read_image(tmp_path / "deep.pgm"), np.stack([grey >> 8] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "kind"),
+    [
+        (np.linspace(0, 1, 12, dtype=np.float32), "floating point"),
+        (np.array([0, 70000] * 6, np.int32), "more than 16 bits"),
+        (np.array([0, -1] * 6, np.int32), "more than 16 bits"),
+    ],
+)
+def test_grey_whose_white_nobody_knows_is_refused(tmp_path: Path, pixels: Any, kind: str):
+    Image.fromarray(pixels.reshape(3, 4)).save(tmp_path / "odd.tif")
+    with pytest.raises(DataError, match=rf"odd\.tif: is grey in {kind}; write it with 8 or 16 bits"):
+        read.read_image(tmp_path / "odd.tif")
 
 
 def test_an_orientation_tag_turns_nothing(tmp_path: Path):
@@ -256,7 +273,8 @@ def test_a_label_reader_takes_each_samples_own_spec(tmp_path: Path):
         text = f"values: {{road: [{value}]}}\nvoid: [{18 - value}]\n"
         (folder / "own.yaml").write_text("name: own\nimages: i/{id}.png\nlabels: l/{id}.png\n" + text)
     samples = [Sample(folder / "i.png", folder / "l.png", "own.yaml", folder) for folder in (here, there)]
-    nothing = Sample(here / "i.png", None, "own.yaml", here)
+    (here / "bare.yaml").write_text("name: bare\nimages: i/{id}.png\n")
+    nothing = Sample(here / "i.png", None, "bare.yaml", here)  # names no classes, and needs none
     reader = read.LabelReader([*samples, nothing], road_and_sky())
     assert np.array_equal(reader.read(samples[0]), np.where(ids == 7, 0, 255))
     assert np.array_equal(reader.read(samples[1]), np.where(ids == 11, 0, 255))

@@ -8,7 +8,7 @@ from cityscapesscripts.helpers.labels import labels as official
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uda.core.errors import ConfigError
+from uda.core.errors import ConfigError, DataError
 from uda.core.resources import folder
 from uda.data.label_space import IGNORE, UNDECLARED, LabelSpace, load_space
 from uda.data.spec import (
@@ -18,6 +18,8 @@ from uda.data.spec import (
     mapping_table,
     own_table,
     pack_color,
+    require_common_class,
+    say_ignored,
     unmapped,
     write_index_spec,
 )
@@ -219,3 +221,29 @@ def test_one_value_needs_no_list():
 
 def test_without_labels_no_values_are_needed():
     assert spec_of(labels=None, values={}).declared() == []
+
+
+def test_labels_of_a_spec_without_classes_cannot_be_read():
+    bare = DatasetSpec.model_validate({"name": "bare", "images": "images/{id}.png"})
+    with pytest.raises(DataError, match=r"dataset bare: names no classes, so its labels cannot be read; write labels:"):
+        require_common_class(bare, load_space("cityscapes19"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "space", "told"),
+    [
+        ("camvid", "cityscapes19", "camvid: pavement, tree, sign, "),
+        ("idd_lite", "cityscapes19", "idd_lite: drivable, non-drivable, living things, "),
+        ("gta5", "cityscapes19", None),
+        ("synthia", "cityscapes19", None),
+        ("cityscapes", "cityscapes19", None),
+        ("camvid", "camvid11", None),
+    ],
+)
+def test_a_shipped_data_set_of_another_task_is_told(spec, space, told):
+    line = say_ignored(load_spec(spec), load_space(space), {})
+    if told is None:
+        assert line is None
+    else:
+        assert line.startswith(told)
+        assert f"are no classes of {space} and are ignored" in line

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.data.samples import read_samples, write_samples
+from uda.data.supervision import split_pairs
 from uda.stages._labels import is_checked
 
 OASIS = ("translate", "--config", "translate/oasis", "--tiny")
@@ -168,3 +169,25 @@ def test_a_manifest_that_is_no_csv_is_wrong_usage(trail: Trail, tmp_path: Path) 
     answer = call("prepare", "gta5", trail.data / "gta5", "--out", tmp_path / "source.txt")
     assert answer.code == 2
     assert "source.txt: a manifest's name ends in .csv; use --out" in answer.err
+
+
+def test_bad_labels_of_the_few_pairs_are_told_before_the_first_step(city: Trail, tmp_path: Path) -> None:
+    table = pd.read_csv(by_hand(city.csv("train"), tmp_path / "own", rows=6))
+    table.loc[3:, "label"] = None
+    table.to_csv(tmp_path / "own/few.csv", index=False)
+    _, (first, *_) = split_pairs([0, 1, 2], 0.4, seed=0)
+    command = (
+        "iterate", "--pipeline", "minicity_few_pairs", "--source", city.csv("source"), "--target",
+        tmp_path / "own/few.csv", "--tiny", "--set", "translate.supervision=0.4", "--out", tmp_path / "run",
+    )  # fmt: skip
+    spoil(tmp_path / "own" / f"{first}.png", 77)  # no pair: its label stays closed
+    planned = call(*command, "--dry-run")
+    assert planned.code == 0
+    assert "translate: learns from 40 % of the target's labelled rows; --set translate.supervision=1 takes all" in (
+        planned.err.splitlines()
+    )
+    for number in range(3):
+        spoil(tmp_path / "own" / f"{number}.png", 77)
+    answer = call(*command)
+    assert answer.code == 3 and "label values outside the table: 77" in answer.err
+    assert not list((tmp_path / "run").rglob("log.jsonl"))  # nothing was fitted

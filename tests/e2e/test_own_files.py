@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import read_manifest
 from uda.core.resources import find_yaml
-from uda.core.rundir import RunDirectory
+from uda.core.rundir import RunDirectory, claim
 from uda.core.training import OptimizerConfig
 from uda.data.samples import read_samples
 from uda.engine import loop
@@ -465,3 +466,43 @@ def test_an_optimiser_that_is_given_in_part_keeps_the_rest_of_its_recipe() -> No
     assert config.adversary.model_dump()["optimizer"] == OptimizerConfig(lr=3e-4, betas=(0.9, 0.99)).model_dump()
     other = SegmentConfig.model_validate({**made, "optimizer": {"name": "adam", "lr": 1e-5}})
     assert other.optimizer == OptimizerConfig(name="adam", lr=1e-5)  # another optimiser has no decay of SGD's
+
+
+def test_two_commands_do_not_run_in_one_place(city: Trail, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    lock = claim(tmp_path / "run")
+    assert lock is not None
+    answer = call("iterate", "--tiny", "--rounds", "0", "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1] == (
+        f"error: {tmp_path / 'run'}: another command is writing there; wait for it or stop it, or choose another --out"
+    )
+    assert not list((tmp_path / "run").iterdir())
+    os.close(lock)
+
+
+@pytest.mark.parametrize("name", ["report.json", "iou.csv", "report.html"])
+def test_files_of_ones_own_are_not_taken_for_a_runs(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "seed_1").mkdir()
+    for more in ((), ("--dry-run",), ("--seeds", "1,2")):
+        answer = call("iterate", "--tiny", "--out", tmp_path, *more)
+        assert answer.code == 2
+        assert answer.err.splitlines()[-1] == (
+            f"error: {tmp_path}: holds {name}, and no step of a run; choose another --out"
+        )
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_manifest_of_any_name_makes_stale_what_came_of_it(trail: Trail, tmp_path: Path) -> None:
+    table = pd.read_csv(trail.csv("val"), dtype=str)
+    for column in ("image", "label"):
+        table[column] = [str((trail.csv("val").parent / one).resolve()) for one in table[column]]
+    shutil.copy(find_yaml("configs/datasets", "cityscapes", "dataset"), tmp_path / "own.yaml")
+    table.assign(dataset="own.yaml").to_csv(tmp_path / "VAL.CSV", index=False)
+    command = ("evaluate", "--segmenter", trail.first, "--target", tmp_path / "VAL.CSV", "--out", tmp_path / "score")
+    must(*command)
+    assert "skipped" in must(*command).err
+    text = (tmp_path / "own.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text.replace("road: [7]", "road: [8]").replace("sidewalk: [8]", "sidewalk: [7]"))
+    assert "stale" in must(*command).err

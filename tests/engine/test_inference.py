@@ -150,6 +150,17 @@ def test_all_images_count_alike_and_none_is_alone_in_a_last_batch() -> None:
     torch.testing.assert_close(mean, torch.full((3,), (-1 + (3 * -1 + 1) / 4) / 2))  # batches of 5 and 4
 
 
+@pytest.mark.parametrize(("images", "batch", "sizes"), [(3, 2, [3]), (5, 2, [3, 2]), (1, 2, [1]), (3, 1, [1, 1, 1])])
+def test_no_image_is_alone_where_several_go_at_once(
+    monkeypatch: pytest.MonkeyPatch, images: int, batch: int, sizes: list[int]
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(inference, "update_bn", lambda batches, network: seen.extend(len(one) for one in batches))
+    network = SegmenterNetwork(Normed(), frame="unit")
+    inference.estimate_statistics(network, Images(images), cpu(), batch=batch, images=9)  # type: ignore[arg-type]
+    assert seen == sizes
+
+
 @pytest.mark.parametrize(("prior", "share"), [(0, 1.0), (2, 0.5), (6, 0.25)])
 def test_the_source_counts_for_as_many_target_images_as_the_prior_says(prior: int, share: float) -> None:
     found: dict[int, Any] = {}

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -356,3 +357,18 @@ def test_bfloat16_is_autocast_and_weights_stay_float32(tmp_path: Path) -> None:
     play(game, tmp_path / "out", runtime=cpu(precision="bfloat16"))
     assert kinds == {torch.bfloat16}
     assert all(weights.dtype == torch.float32 for weights in game.weights().values())
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_no_half_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(state: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
+
+    monkeypatch.setattr(loop.torch, "save", half)
+    for free, kind, told in ((0, OSError, "no space for a checkpoint"), (10**12, RuntimeError, "unexpected pos")):
+        monkeypatch.setattr(loop.shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+        with pytest.raises(kind, match=told):
+            play(Game(), tmp_path / f"out_{free}", runtime=cpu(checkpoint_seconds=0))
+        assert not list(tmp_path.rglob(f"{CHECKPOINT}*"))

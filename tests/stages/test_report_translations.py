@@ -133,3 +133,19 @@ def test_without_an_ideal_there_is_no_excess(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delitem(JUDGED, "ideal")
     found = cells(markdown(comparison(tmp_path / "run")))
     assert {found[name]["lab_emd_left"] for name in found} == {"-"} and found["sait"]["kept"] == "95.0 ± 7.1"
+
+
+def test_pixel_accuracy_the_ideals_alignment_and_diversity_stand_in_the_table(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    comparison(out)
+    for seed, value in enumerate((0.25, 0.35)):
+        measures = {"ms_ssim": {"value": value, "note": ""}, "lpips": {"value": None, "note": NO_WEIGHTS}}
+        rows = [{"name": "real", "role": "real", "images": 4, "measures": {}},
+                {"name": "sait", "role": "translation", "images": 8, "measures": measures}]  # fmt: skip
+        fakes.stage(out / step("diversity", seed), "quality", metrics={"rows": rows}, settings={"of": "diversity"})
+    text = markdown(read_runs([out])[0])
+    found = cells(text)
+    assert found["sait"]["ms_ssim"] == "0.300 ± 0.071" and found["fda"]["ms_ssim"] == "-"
+    assert [found[name]["of_ideal"] for name in ("source", "ideal", "fda")] == ["120.0", "100.0", "60.0"]
+    assert found["fda"]["pixels"] != "-" and found["fda"]["pixels"] != found["fda"]["score"]
+    assert f"* FID, KID, LPIPS of samples: {NO_WEIGHTS}" in text.splitlines()

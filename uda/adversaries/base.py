@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from uda.core.config import MethodConfig
 from uda.core.training import OptimizerConfig
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 class AdversaryConfigBase(MethodConfig):
     """What every adversary's settings hold beside its own."""
 
-    levels: tuple[str, ...] = ("main",)
+    levels: tuple[str, ...] = Field(default=("main",), min_length=1)
     """Heads of the segmenter that get a discriminator each: ("main",) or ("main", "aux")."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.99))
     """The discriminators' optimiser (AdaptSegNet: Adam 1e-4, betas 0.9 and 0.99)."""

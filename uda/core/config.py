@@ -309,8 +309,20 @@ def file_digest(path: Path) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value in canonical form, in hex."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 of what a YAML may hold, in canonical form, in hex."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except TypeError:  # dates, or keys that are numbers beside keys that are words
+        text = json.dumps(_as_text(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _as_text(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(inner) for inner in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 Precision = Literal["auto", "float32", "bfloat16"]

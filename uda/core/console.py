@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,16 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def _print(text: str, stream: TextIO) -> None:
+    """Print a line; where nobody reads any more (`| head`, a `tee` that died), work and its exit code go on unheard."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 class Progress:
     """One long piece of work: counts, speed, time left and a few numbers.
 
@@ -50,7 +61,7 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=done, numbers=f"{self._speed():.1f}/s  {text}".rstrip())
         elif time.monotonic() - self._last_line >= STATUS_SECONDS or done >= self.total:
             self._last_line = time.monotonic()
-            print(f"{self.title}: {self._status()}  {text}".rstrip(), file=self._stream, flush=True)
+            _print(f"{self.title}: {self._status()}  {text}".rstrip(), self._stream)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -99,12 +110,12 @@ class Console:
     def result(self, text: str) -> None:
         """A result: one line or a table on stdout."""
         if not self.quiet:
-            print(text, flush=True)
+            _print(text, sys.stdout)
 
     def say(self, text: str) -> None:
         """A decision or a note: a line on stderr."""
         if not self.quiet:
-            print(self._labelled(text), file=sys.stderr, flush=True)
+            _print(self._labelled(text), sys.stderr)
 
     def _labelled(self, text: str) -> str:
         return f"{self.label}: {text}" if self.label else text

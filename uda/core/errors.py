@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Self
 
 
 class UdaError(Exception):
@@ -21,6 +23,23 @@ class UdaError(Exception):
         self.what, self.where, self.mend = what, where, mend
         line = what if where is None else f"{where}: {what}"
         super().__init__(line if mend is None else f"{line}; {mend}")
+
+    def in_step(self, step: str, *, stage: str, inputs: Iterable[str]) -> Self:
+        """The same, said of a step of a graph, whose settings and inputs are given otherwise than a command's.
+
+        Args:
+            step: its name, as in `seed_1/translate@2`; its settings are given by `--set translate.key=value`.
+            stage: name of its stage, which says no more than the step's.
+            inputs: what the stage takes, which a command has as options.
+        """
+        where = f"step {step}" if self.where in (None, stage) else f"step {step}: {self.where}"
+        mend = self.mend
+        if mend is not None:
+            key = step.rpartition("/")[2].partition("@")[0]
+            mend = re.sub(r"--set (?!label_space=)", f"--set {key}.", mend)
+            for name in inputs:
+                mend = re.sub(rf"--{re.escape(name)}\b(?: [A-Z_]+\b)?", f"the input {name}", mend)
+        return type(self)(self.what, where, mend)
 
 
 class ConfigError(UdaError):

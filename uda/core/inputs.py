@@ -15,12 +15,13 @@ from pathlib import Path
 from uda.core.config import digest, file_digest, read_yaml
 from uda.core.errors import DataError
 from uda.core.manifest import MANIFEST, RECEIPTS, complete_manifest, iterate_receipts, owning_manifest
+from uda.core.walk import walk
 
 _SMALL = 16 * 2**20
 """Bytes up to which a file is hashed to see that it is as it was made."""
 
 
-def input_digest(path: Path, *, foreign: bool = False) -> str:
+def input_digest(path: Path, *, foreign: bool = False, manifest: bool | None = None) -> str:
     """Digest of a stage's input: of a stage directory's outputs by its manifest, or of a file's bytes.
 
     A file inside a stage directory, if it is as the stage made it, counts as that directory's outputs and its own name,
@@ -31,6 +32,7 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
     Args:
         path: file or directory.
         foreign: a directory that no stage made may be given; it counts by its files' names, sizes and times.
+        manifest: whether the file is a manifest, which names other files; None: if it is called `.csv`.
 
     Raises:
         DataError: there is no such input, or it is a directory without a manifest.
@@ -45,7 +47,8 @@ def input_digest(path: Path, *, foreign: bool = False) -> str:
         raise DataError("no such file", path, "check the path")
     if owner is not None and path.name != MANIFEST and _is_made_file(path):
         return digest([owner.outputs, path.name])
-    named = sorted(column_values(path, "image", "label")) if path.suffix == ".csv" else []
+    is_manifest = path.suffix == ".csv" if manifest is None else manifest
+    named = sorted(column_values(path, "image", "label")) if is_manifest else []
     return digest([_content(path), file_states(path.parent, named)]) if named else file_digest(path)
 
 
@@ -145,7 +148,10 @@ def _listing(root: Path) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    for folder, _, files in os.walk(root, followlinks=True):
-        for name in files:
-            file = Path(folder, name)
-            yield file.relative_to(root).as_posix(), file.stat()
+    """All files below a folder; a link that leads nowhere counts as the link does."""
+    for file in walk(root):
+        try:
+            status = file.stat()
+        except OSError:
+            status = file.lstat()
+        yield file.relative_to(root).as_posix(), status

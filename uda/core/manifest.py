@@ -7,7 +7,6 @@ the outputs alone: machine, time and reason are recorded but change nothing down
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,10 +91,12 @@ def owning_manifest(folder: Path) -> Manifest | None:
     """
     file = folder / MANIFEST
     if file.is_file():
-        with contextlib.suppress(ValueError):  # a broken one may be a stage's
+        try:
             data = json.loads(file.read_text())
-            if not (isinstance(data, dict) and data.keys() & {"stage", "fingerprint"}):
-                return None
+        except ValueError:  # a broken one may be a stage's, whose receipts lie beside it
+            data = {"stage": None} if (folder / RECEIPTS).is_file() else None
+        if not (isinstance(data, dict) and data.keys() & {"stage", "fingerprint"}):
+            return None
     return read_manifest(folder)
 
 

@@ -52,8 +52,9 @@ class RunDirectory:
     """
 
     def __init__(self, out: Path, say: Callable[[str], None] = lambda text: None) -> None:
-        self.out, self._say = out, say
-        self.partial = out.with_name(out.name + ".partial")
+        # A link stays, and what it leads to is written: a large disk, say.
+        self.out, self._say = (out.resolve() if out.is_symlink() or not out.name else out), say
+        self.partial = self.out.with_name(self.out.name + ".partial")
         self._receipts: dict[str, Receipt] = {}
         self._lock: int | None = None
         self.earlier: list[dict[str, Any]] = []
@@ -94,8 +95,9 @@ class RunDirectory:
             told: what `earlier` shall say of this run if it is interrupted and gone on with.
 
         Raises:
-            ConfigError: another command is at work in the partial directory.
+            ConfigError: another command is at work in the partial directory, or the final one cannot be replaced.
         """
+        self._check_place()
         if self.partial.is_dir():
             self._claim()  # before it is moved: it may be somebody's who is still writing
         found = None if fresh else self.interrupted(fingerprint, forced=forced)
@@ -116,6 +118,7 @@ class RunDirectory:
         }
         self.partial.mkdir(parents=True, exist_ok=True)
         self._claim()
+        (self.partial / MANIFEST).unlink(missing_ok=True)  # of a run that could not move it into place
         write_atomically(self.partial / _STARTED, json.dumps(started).encode())
         (self.partial / _SETTINGS).write_text(yaml.safe_dump(config, sort_keys=False))
         self._mend_journal()  # here, by one process, before several append to it
@@ -163,14 +166,13 @@ class RunDirectory:
     def complete(self, manifest: Manifest) -> None:
         """Write receipts and manifest, then put the directory in the place of an older one."""
         write_receipts(self.partial / RECEIPTS, self._receipts.values())
-        for name in (_STARTED, _JOURNAL, CHECKPOINT):
-            (self.partial / name).unlink(missing_ok=True)
         manifest.write(self.partial / MANIFEST)
-        old = self.out.with_name(self.out.name + ".replaced")
-        shutil.rmtree(old, ignore_errors=True)
+        old = self._free_place()
         if self.out.exists():
             self.out.rename(old)
         self.partial.rename(self.out)
+        for name in (_STARTED, _JOURNAL, CHECKPOINT):  # not before: until then they are what a failed run goes on with
+            (self.out / name).unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
         for folder in self._set_aside():
             if _started_for(folder) is not None:  # else somebody else's
@@ -183,20 +185,28 @@ class RunDirectory:
             os.close(self._lock)
             self._lock = None
 
+    def _check_place(self) -> None:
+        """Refuse a place that a directory cannot be moved to, before the work is done."""
+        out = self.out.resolve()
+        if os.path.ismount(out):
+            raise ConfigError("is where a disk is mounted, which stays", out, f"give a folder on it: {out / 'out'}")
+        if Path.cwd().is_relative_to(out):
+            raise ConfigError("holds the folder this command runs in, and would be replaced", out, "run it elsewhere")
+
+    def _free_place(self) -> Path:
+        """Where the older directory goes meanwhile; what an earlier command left there is removed."""
+        names = (f"{self.out.name}.replaced{end}" for end in ("", *(f"-{number}" for number in range(2, 100))))
+        for place in map(self.out.with_name, names):
+            if (place / RECEIPTS).is_file() and (place / MANIFEST).is_file():
+                shutil.rmtree(place, ignore_errors=True)
+            if not place.exists() and not place.is_symlink():
+                return place
+        raise ConfigError("no name is free for what was there", f"{self.out}.replaced", "remove these folders")
+
     def _claim(self) -> None:
         """Keep other commands out until `close` or the end of the process, however it ends."""
-        if self._lock is not None:
-            return
-        self._lock = os.open(self.partial, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise ConfigError(
-                "another command is writing there", self.partial, "wait for it or stop it, or choose another --out"
-            ) from None
-        except OSError:  # a file system without locks: as before there were any
-            self.close()
+        if self._lock is None:
+            self._lock = claim(self.partial)
 
     def _set_aside(self) -> list[Path]:
         """Partial directories that other settings came between."""
@@ -238,6 +248,28 @@ class RunDirectory:
             path = receipt.path.replace('"', '""')
             file.write((_HEADER if new else "") + f'"{path}",{receipt.size},{receipt.sha256}\n')
         return receipt
+
+
+def claim(folder: Path) -> int | None:
+    """Keep other commands out of a folder until what is returned is closed, or the process ends, however it does.
+
+    Returns:
+        An open file; None on a file system without locks.
+
+    Raises:
+        ConfigError: another command is in it.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        mend = "wait for it or stop it, or choose another --out"
+        raise ConfigError("another command is writing there", folder, mend) from None
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def _read(journal: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from uda.core.errors import ConfigError, DataError, nearest
+from uda.core.walk import walk
 from uda.data.spec import DatasetSpec
 
 DefectKind = Literal[
@@ -64,7 +64,7 @@ class Index:
     unfit: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
 
 
-_IMAGE_ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
@@ -133,7 +133,9 @@ class _Files:
     def below(self, folder: Path) -> list[tuple[str, Path]]:
         """All files below a folder, with their names below the root, sorted by them."""
         if folder not in self._below:
-            self._below[folder] = sorted((path.relative_to(self.root).as_posix(), path) for path in _walk(folder))
+            self._below[folder] = sorted(
+                (path.relative_to(self.root).as_posix(), path) for path in walk(folder, _refuse)
+            )
         return self._below[folder]
 
     def fitting(self, pattern: str, split: str) -> Iterator[tuple[str, Path]]:
@@ -212,27 +214,11 @@ def _unfit(
     folders = dict.fromkeys(_start(files.root, pattern, split) for split in splits for pattern in spec.images)
     unfit = {
         folder: tuple(
-            path for _, path in files.below(folder) if path.suffix.lower() in _IMAGE_ENDINGS and path not in known
+            path for _, path in files.below(folder) if path.suffix.lower() in IMAGE_ENDINGS and path not in known
         )
         for folder in folders
     }
     return {folder.relative_to(files.root): paths for folder, paths in unfit.items() if paths}
-
-
-def _walk(start: Path) -> Iterator[Path]:
-    """All files below `start`; links are followed, but not into a folder that one already stands in.
-
-    Raises:
-        DataError: a folder cannot be read.
-    """
-    above: dict[str, frozenset[tuple[int, int]]] = {}
-    for current, folders, files in os.walk(start, onerror=_refuse, followlinks=True):
-        status, outer = Path(current).stat(), above.pop(current, frozenset())
-        if (here := (status.st_dev, status.st_ino)) in outer:
-            folders.clear()
-            continue
-        above |= {os.path.join(current, name): outer | {here} for name in folders}  # noqa: PTH118  # as os.walk has it
-        yield from (Path(current, name) for name in files)
 
 
 def _refuse(error: OSError) -> None:

@@ -43,7 +43,7 @@ def read_image(path: Path) -> Pixels:
     """An image, uint8 HWC RGB; of 16-bit grey the upper byte. Orientation tags are not applied: labels carry none.
 
     Raises:
-        DataError: missing or undecodable.
+        DataError: missing, undecodable, or of numbers whose black and white nobody knows (floating point, 32 bits).
     """
     return np.array(_open(path, "RGB"))
 
@@ -76,11 +76,20 @@ def _open(path: Path, mode: str | None = None) -> Image.Image:
             image.load()
             if mode is None or image.mode == mode:
                 return image
-            if image.mode.startswith("I;16"):  # PIL's own conversion clips: all above 255 would turn white
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
+            if image.mode[0] in "IF":
+                return _upper_byte(image, path).convert(mode)
             return image.convert(mode)
     except _ERRORS as error:
         raise _unreadable(path, error) from error
+
+
+def _upper_byte(image: Image.Image, path: Path) -> Image.Image:
+    """Grey of 16 bits in 8. PIL's own conversion clips: all above 255 would turn white."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() >= 2**16:
+        kind = "floating point" if image.mode == "F" else "more than 16 bits"
+        raise DataError(f"is grey in {kind}", path, "write it with 8 or 16 bits")
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -232,7 +241,7 @@ class LabelReader:
     """
 
     def __init__(self, samples: Sequence[Sample], space: LabelSpace) -> None:
-        specs = load_specs(samples)
+        specs = load_specs([sample for sample in samples if sample.label is not None])
         for spec in specs.values():
             require_common_class(spec, space)
         self._known = {key: (spec, mapping_table(spec, space)) for key, spec in specs.items()}

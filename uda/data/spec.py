@@ -213,8 +213,14 @@ def require_common_class(spec: DatasetSpec, space: LabelSpace) -> None:
     """See that the data set and the label space meet: labels without a class of the space teach nothing.
 
     Raises:
-        DataError: they have no class in common; the nearest name is told.
+        DataError: they have no class in common, and the nearest name is told; or the data set has none at all.
     """
+    if not spec.values:
+        what, mend = (
+            "names no classes, so its labels cannot be read",
+            "write labels: and values: as `uda show gta5` does",
+        )
+        raise DataError(what, spec.file or f"dataset {spec.name}", mend)
     ignored, _ = unmapped(spec, space)
     if len(ignored) == len(spec.values):
         some = ", ".join([*ignored[:3], "..."] if len(ignored) > 3 else ignored)
@@ -227,14 +233,15 @@ def say_ignored(spec: DatasetSpec, space: LabelSpace, shares: Mapping[str, float
     """Which classes of one's own data set a label space ignores: a misspelt one would go unnoticed.
 
     Args:
-        spec: of a shipped one nothing is said, since it names more classes than a task has on purpose.
+        spec: of a shipped one nothing is said, since it names more classes than a task has on purpose, unless more
+            than a third of them are ignored: its classes are those of another task.
         space: the task's classes.
         shares: part of the label pixels of each class of the data set, where it is known; what does not occur is left
             out.
     """
     ignored, empty = unmapped(spec, space)
     ignored = tuple(name for name in ignored if shares.get(name, 1.0) > 0)
-    if spec.is_shipped or not ignored:
+    if not ignored or (spec.is_shipped and 3 * len(ignored) <= len(spec.values)):
         return None
     verb = "is no class of {} and is ignored" if len(ignored) == 1 else "are no classes of {} and are ignored"
     what = f"{', '.join(ignored[:5])}{', ...' if len(ignored) > 5 else ''} {verb.format(space.name)}"
@@ -242,7 +249,8 @@ def say_ignored(spec: DatasetSpec, space: LabelSpace, shares: Mapping[str, float
         share = 100 * sum(shares[name] for name in ignored)
         what += f" ({share:.0f} % of the pixels)" if share >= 1 else " (under 1 % of the pixels)"
     near = [match for name in ignored for match in difflib.get_close_matches(name.lower(), empty, n=1)]
-    return f"{spec.file.name if spec.file else spec.name}: {what}" + (f"; did you mean '{near[0]}'?" if near else "")
+    called = spec.name if spec.is_shipped or spec.file is None else spec.file.name
+    return f"{called}: {what}" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
 def index_spec(space: LabelSpace) -> DatasetSpec:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from uda.core.errors import ConfigError
+from uda.data.samples import Sample
 
 T = TypeVar("T")
 
@@ -35,3 +36,8 @@ def split_pairs(samples: Sequence[T], ratio: float, seed: int) -> tuple[list[T],
     chosen = set(np.random.default_rng(seed).permutation(len(samples))[:wanted].tolist())
     pairs = [sample for place, sample in enumerate(samples) if place in chosen]
     return pairs, [sample for place, sample in enumerate(samples) if place not in chosen]
+
+
+def choose_pairs(rows: Sequence[Sample], ratio: float) -> list[Sample]:
+    """The rows of a manifest that count as pairs: the part `ratio` of those with a label, the same in every run."""
+    return split_pairs([sample for sample in rows if sample.label is not None], ratio, seed=0)[0]

@@ -95,7 +95,7 @@ def estimate_statistics(
         network: changed in place, put on the device and left in eval mode.
         data: images; labels, if read, are not looked at.
         runtime: device, precision.
-        batch: images at once, at most.
+        batch: images at once, at most; one more where one would be left alone.
         images: how many of the data set to use at most, spread evenly over it.
 
     Raises:
@@ -103,7 +103,10 @@ def estimate_statistics(
     """
     require_statistics(network)
     chosen = np.linspace(0, len(data) - 1, min(images, len(data))).round().astype(int)
-    parts = [part.tolist() for part in np.array_split(chosen, -(-len(chosen) // batch))]
+    count = -(-len(chosen) // batch)
+    if batch > 1:
+        count = max(1, min(count, len(chosen) // 2))
+    parts = [part.tolist() for part in np.array_split(chosen, count)]
     runtime.place(network).eval()
     with torch.random.fork_rng(), runtime.autocast():  # dropout is on meanwhile, and the loader draws a seed
         torch.manual_seed(0)

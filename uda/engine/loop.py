@@ -6,8 +6,10 @@ same weights as an uninterrupted one, bit for bit on a CPU: to resume, run the s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
+import shutil
 import signal
 import threading
 import time
@@ -277,8 +279,22 @@ def _save(
         "extra": trainable.extra_state(),
     }
     temporary = run.path(CHECKPOINT + ".tmp")
-    torch.save(state, temporary)
+    try:
+        torch.save(state, temporary)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)  # half of it would keep a full disk full
+        if isinstance(error, RuntimeError) and shutil.disk_usage(temporary.parent).free < _saved_bytes(state):
+            raise OSError(errno.ENOSPC, "no space for a checkpoint", str(temporary)) from error
+        raise
     temporary.replace(run.path(CHECKPOINT))
+
+
+def _saved_bytes(state: Any) -> int:
+    """Bytes of all tensors in nested dicts and lists."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    inner = state.values() if isinstance(state, Mapping) else state if isinstance(state, list | tuple) else ()
+    return sum(map(_saved_bytes, inner))
 
 
 def _load(

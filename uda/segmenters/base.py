@@ -43,6 +43,8 @@ class AbstractSegmenter(ABC):
 
     Config: ClassVar[type[SegmenterConfigBase]]
     size_multiple: ClassVar[int] = 1
+    wants_weights: ClassVar[bool] = False
+    """Whether its recipes are for pretrained weights alone; a network with frozen BatchNorm wants them anyway."""
     config: Any
     network: SegmenterNetwork
     loaded: Loaded | None = None

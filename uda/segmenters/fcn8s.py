@@ -46,6 +46,7 @@ class Fcn8s(AbstractSegmenter):
     """VGG-16 made convolutional, with skip connections at strides 8 and 16."""
 
     Config = Fcn8sConfig
+    wants_weights = True
 
     def __init__(self, config: Fcn8sConfig, num_classes: int) -> None:
         self.config = config

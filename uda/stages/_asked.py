@@ -6,8 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from uda.core import registry
 from uda.core.errors import ConfigError, nearest
-from uda.core.manifest import owning_manifest
+from uda.core.manifest import MANIFEST, owning_manifest
 from uda.stages.base import Stage
 
 _WEIGHTS = "model.json"
@@ -26,6 +27,21 @@ def check_out(out: Path) -> None:
     for folder in (out, out.parent):
         if folder.is_dir() and (owner := owning_manifest(folder)) is not None:
             raise ConfigError(f"holds the results of '{owner.stage}'", folder, "choose another --out")
+
+
+_REPORTS = ("report.json", "iou.csv", "report.html")
+"""Files that a run writes beside its steps' directories."""
+
+
+def check_reports(out: Path) -> None:
+    """Refuse a directory whose reports would be replaced and are no run's: no step lies below.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    there = [name for name in _REPORTS if (out / name).exists()]
+    if there and not any(any(out.glob(f"{below}{MANIFEST}")) for below in ("*/", "*/*/", "*/*/*/")):
+        raise ConfigError(f"holds {' and '.join(there)}, and no step of a run", out, "choose another --out")
 
 
 def check_device(device: str) -> None:
@@ -76,7 +92,9 @@ def check_made(text: str, maker: Stage, taker: Stage, key: str, where: str) -> N
 
 
 def wants_weights(config: Any, inputs: Collection[str]) -> bool:
-    """Whether a segmenter starts from random weights though its BatchNorm is frozen, as for pretrained ones."""
+    """Whether a segmenter starts from random weights though its recipe, or its frozen BatchNorm, is for others."""
     segmenter = getattr(config, "segmenter", None)
-    frozen = getattr(segmenter, "norm", "trained") != "trained"
-    return frozen and getattr(segmenter, "pretrained", None) is None and "init" not in inputs
+    if segmenter is None or getattr(segmenter, "pretrained", None) is not None or "init" in inputs:
+        return False
+    method = registry.load("segmenters", segmenter.name)
+    return getattr(segmenter, "norm", "trained") != "trained" or getattr(method, "wants_weights", False)

@@ -84,15 +84,23 @@ def check_labels(
         DataError: one is missing, undecodable, of another shape than its image, or has values that its spec does not
             declare; or no label shows a class of the label space.
     """
-    labelled = [sample for sample in samples if sample.label is not None]
-    for spec in load_specs(labelled).values():
-        if (line := say_ignored(spec, space, _counted(manifest))) is not None:
-            console.say(f"{stage}: {line}")
+    labelled = say_ignored_classes(stage, manifest, samples, space, console)
     if is_checked(manifest) or not labelled:
         return
     if not count_labels(stage, samples, space, console, as_images=as_images).any():
         what = f"no pixel of its labels is a class of {space.name}"
         raise DataError(what, manifest, "see `uda prepare`'s class statistics, or set label_space")
+
+
+def say_ignored_classes(
+    stage: str, manifest: Path, samples: Sequence[Sample], space: LabelSpace, console: Console
+) -> list[Sample]:
+    """Say which classes of the labels the task ignores; gives the samples that have a label."""
+    labelled = [sample for sample in samples if sample.label is not None]
+    for spec in load_specs(labelled).values():
+        if (line := say_ignored(spec, space, _counted(manifest))) is not None:
+            console.say(f"{stage}: {line}")
+    return labelled
 
 
 def count_labels(

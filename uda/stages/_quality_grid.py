@@ -13,6 +13,7 @@ from torch import Tensor
 
 from uda.data.dataset import SegmentationDataset
 from uda.data.label_space import LabelSpace
+from uda.data.pairs import IMAGE_ENDINGS
 from uda.data.read import Interpolation, encode_png
 from uda.data.samples import Sample
 from uda.metrics.nearest import NearestLayout
@@ -86,7 +87,9 @@ def _places(samples: Sequence[Sample]) -> dict[str, int]:
     """Place of the first image of each input, by the input's name."""
     places: dict[str, int] = {}
     for index, (sample, name) in enumerate(zip(samples, unique_names(samples), strict=True)):
-        places.setdefault(Path(sample.extra.get(INPUT) or name).stem, index)
+        text = sample.extra.get(INPUT) or name
+        ending = Path(text).suffix  # `frame.0001` has none: a number is no kind of image
+        places.setdefault(text.removesuffix(ending) if ending.lower() in IMAGE_ENDINGS else text, index)
     return places
 
 

@@ -71,7 +71,7 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     if method.needs == "few_pairs" and share % 2:
         mend = f"use {2 * config.fit.batch}, or another multiple"
         raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
-    _check_crops(config, inputs, method.needs)
+    _check_crops(config, inputs, method.needs, method.multiple_of(config.translator))
     for key, file in method.files(config.translator).items():
         if not file.is_file():
             raise ConfigError("no such file", f"{key}: {file}", "mend the path")
@@ -105,7 +105,7 @@ def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path], *, needed:
         raise ConfigError("there is no guide to estimate them for", "guide_statistics", "give --guide, or set it to 0")
 
 
-def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str) -> None:
+def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str, multiple: int) -> None:
     """Whether the fit's crops can be taken as the settings say."""
     if config.target_candidates > 1:
         key = "target_candidates"
@@ -123,7 +123,8 @@ def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str
     whole, height = config.size[0], (config.augment.crop or config.size)[0]
     seen = len(range(whole)[rows_seen(config.rows, whole)])
     if seen < height:
-        mend = f"set augment.crop to {seen} rows or fewer, or let it see more" if seen else "write [first, last]"
+        fitting = seen // multiple * multiple
+        mend = f"set augment.crop to {fitting} rows or fewer, or let it see more" if fitting else "write [first, last]"
         raise ConfigError(f"{seen} rows of {whole} are fewer than a crop's {height}", "rows", mend)
 
 

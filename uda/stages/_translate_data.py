@@ -14,7 +14,7 @@ from uda.data import dataset
 from uda.data.label_space import LabelSpace
 from uda.data.rare_classes import rare_class_probabilities
 from uda.data.samples import Sample, read_samples
-from uda.data.supervision import split_pairs
+from uda.data.supervision import choose_pairs
 from uda.engine import stream
 from uda.stages._labels import count_labels
 from uda.stages.base import Job
@@ -61,8 +61,7 @@ def read_pairs(job: Job, space: LabelSpace) -> Pairs | None:
     if manifest is None:
         return None
     rows = read_samples(manifest, check_files=True)
-    labelled = [sample for sample in rows if sample.label is not None]
-    chosen, _ = split_pairs(labelled, config.supervision, seed=0)  # the same pairs whatever the run's seed
+    chosen = choose_pairs(rows, config.supervision)
     counts = count_labels("translate", chosen, space, job.console, size=config.size)
     known = counts.sum(axis=1) > 0
     if not known.any():

@@ -108,9 +108,8 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     _check_inputs(stage, inputs)
     settings = _settings(config)
     digests = {
-        name: {"path": str(path), "digest": input_digest(path, foreign=name in stage.foreign)}
-        for name, path in sorted(inputs.items())
-    } | _definitions(config, inputs)
+        name: {"path": str(path), "digest": _digest(stage, name, path)} for name, path in sorted(inputs.items())
+    } | _definitions(config, {name: path for name, path in inputs.items() if _is_manifest(stage, name, path)})
     # Where inputs lie is recorded but not fingerprinted: moved results stay valid.
     content = {name: one["digest"] for name, one in digests.items()}
     fingerprint = digest([stage.name, stage.version, settings, content])
@@ -153,14 +152,23 @@ def _settings(config: StageConfig) -> dict[str, Any]:
     return settings
 
 
-def _definitions(config: StageConfig, inputs: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+def _is_manifest(stage: Stage, name: str, path: Path) -> bool:
+    """Whether an input names other files, whatever it is called itself."""
+    return name.partition(".")[0] in stage.manifests or path.suffix == ".csv"
+
+
+def _digest(stage: Stage, name: str, path: Path) -> str:
+    return input_digest(path, foreign=name.partition(".")[0] in stage.foreign, manifest=_is_manifest(stage, name, path))
+
+
+def _definitions(config: StageConfig, manifests: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Label spaces and dataset specs that settings and manifests name: editing one changes what labels mean."""
     found: dict[str, list[Path]] = {}
     for key in ("label_space", "dataset"):
         if isinstance(reference := getattr(config, key, None), str):
             found[key] = [find_yaml(f"configs/{key}s", reference, key)]
-    for name, path in sorted(inputs.items()):
-        for reference in sorted(column_values(path, "dataset")) if path.suffix == ".csv" and path.is_file() else ():
+    for name, path in sorted(manifests.items()):
+        for reference in sorted(column_values(path, "dataset")) if path.is_file() else ():
             # A spec of one's own may be called otherwise, a stage's never is; an unquoted comma shifts paths here.
             own = is_yaml_path(reference) and (path.parent / reference).is_file()
             key = f"{name}'s dataset" if own and reference != DATASET else f"{name}'s dataset {reference}"

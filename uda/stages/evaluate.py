@@ -19,7 +19,7 @@ from uda.data.read import Interpolation, LabelReader, Pixels, read_prediction, r
 from uda.data.samples import Sample, read_samples
 from uda.data.spec import index_spec, mapping_table
 from uda.stages._files import image_stems, unique_names
-from uda.stages._labels import check_labels
+from uda.stages._labels import check_labels, say_ignored_classes
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _run(job: Job) -> dict[str, Any]:
     samples = read_samples(job.inputs["target"], check_files="segmenter" in job.inputs)
     if "segmenter" in job.inputs:
         check_labels("evaluate", job.inputs["target"], samples, space, job.console)
+    else:
+        say_ignored_classes("evaluate", job.inputs["target"], samples, space, job.console)
     labels = LabelReader(samples, space)
     matrix = confusion.ConfusionMatrix(len(space.classes))
     pairs = _predicted(job, samples, space) if "segmenter" in job.inputs else _given(job, samples, space)

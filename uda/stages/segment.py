@@ -221,6 +221,9 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
         mend = "name an adversary, give --pseudo, set target_statistics, or leave --target out"
         raise ConfigError("target images without labels teach nothing here", "segment", mend)
     method = registry.load("segmenters", config.segmenter.name)
+    file: Path | None = getattr(config.segmenter, "pretrained", None)
+    if file is not None and not file.is_file():
+        raise ConfigError("no such file", f"segmenter.pretrained: {file}", "mend the path")
     heads, multiple = method.heads(config.segmenter), method.size_multiple
     for level in config.adversary.levels if config.adversary is not None else ():  # type: ignore[attr-defined]  # base's
         if level not in heads:

@@ -6,7 +6,7 @@ own to the generator, as in the authors' 35 channels for Cityscapes, and count f
 classes; `fake` is its last channel. Differences to the authors' code: see `uda.losses.label_mix` for LabelMix; the
 discriminator sees the fakes of the generator's turn (theirs makes them anew); batch norm takes one process's images;
 averaged weights start as a plain mean (`uda.nets.ema.ramped`), and their statistics are estimated once, before
-rendering.
+rendering, from the source's maps.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ class Pix2pixConfig(TranslatorConfigBase):
     """`batch`: statistics of the batch in hand, when rendering too (paper; with one image the same as instance norm);
     `instance`: of each image, so that a rendered image does not depend on its neighbours in a batch."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
-    """Part of the features that is dropped after the three innermost upward convolutions (paper; the authors' code
-    spares the innermost and takes the next three); 0 makes it deterministic."""
+    """Part of the features that is dropped after the three innermost upward convolutions (paper and the
+    authors' Lua code; their PyTorch code spares the innermost and takes the next three); 0 makes it deterministic."""
     conditional: bool = True
     """Whether the discriminator sees the map beside the image; false is the paper's unconditional variant."""
     patch: Literal[1, 16, 70, "full"] = 70

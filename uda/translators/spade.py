@@ -195,7 +195,7 @@ class Spade(_averages.AbstractAveragedTranslator):
             return {"discriminator": torch.stack(terms).mean()}
 
     def finalize(self, batches: Iterable[Batch]) -> None:
-        """Give averaged weights batch norm's statistics of their own, from the source's maps in the target's styles.
+        """Give averaged weights batch norm's statistics of their own, from the source's maps in styles as drawn.
 
         Those are what is rendered; the target's maps may be pseudo-labels, with holes that the source's have not.
         """
@@ -211,12 +211,9 @@ class Spade(_averages.AbstractAveragedTranslator):
     ) -> Translation:
         """Source label maps as images; with an image encoder each in a style of its own."""
         labels = _layouts.source_labels(batch, method="spade")
-        inputs = [self._layout(labels)]
         network = self._rendering("generator")
         with spectral.weights_once(self._rendering(name) for name in ("generator", "encoder") if name in self.networks):
-            if self.config.image_encoder:
-                inputs.append(self._style_to_render(batch, len(labels), generator, labels.device))
-            return Translation(network(*inputs), labels)
+            return Translation(network(*self._inputs_of(batch, generator)), labels)
 
     def _of(self, player: str) -> list[nn.Module]:
         names = ("discriminator",) if player == "discriminator" else ("generator", "encoder")
@@ -269,7 +266,9 @@ class Spade(_averages.AbstractAveragedTranslator):
         return self._encoded(in_turn(images, count), generator)[0]
 
     def _inputs_of(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """What the rendering generator is given: maps of the source, styles of the target."""
-        images, labels = batch.target_images_BCHW, _layouts.source_labels(batch, method="spade")
-        assert images is not None  # the fit has seen to it
-        return (self._layout(labels), *self._encoded(images, generator)[:1])
+        """What the rendering generator is given: maps of the source, styles as they are drawn for them."""
+        labels = _layouts.source_labels(batch, method="spade")
+        layout = self._layout(labels)
+        if not self.config.image_encoder:
+            return (layout,)
+        return layout, self._style_to_render(batch, len(labels), generator, labels.device)

@@ -5,7 +5,7 @@ the source's, an image of a moved map should be the image of the map, moved. It 
 one vector for each image, moving leaves it as it is, and both images get the same. Unpaired images are not used. The
 weight and the range of the moves in that paper are not stated: they are those of TCR's code for super-resolution.
 Consistency differs from that code as `uda.losses.transformation_consistency` says, all else from OASIS's as `oasis`
-says, but that the averaged weights' statistics are estimated from the source's maps.
+says.
 """
 
 from __future__ import annotations

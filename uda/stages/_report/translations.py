@@ -1,8 +1,9 @@
 """Translators side by side: what the stages of a comparison measured, as one Markdown table.
 
 Steps are named by `step`: `translate_NAME_SEED` made images, `evaluate_NAME_SEED` scored a segmenter trained on them,
-`quality_SEED` measured all images of a seed. Two sets are no translator's: `source`, the untranslated images, and
-`ideal`, the same scenes in the target's look, where the data have such a thing.
+`quality_SEED` measured all images of a seed, `diversity_SEED` how unlike several images of one input are. Two sets are
+no translator's: `source`, the untranslated images, and `ideal`, the same scenes in the target's look, where the data
+have such a thing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ SOURCE, IDEAL = "source", "ideal"
 """Names of the two sets to compare with."""
 _DISTANCES = ("lab_emd", "lbp_chi_square")
 """Measures whose excess over the ideal is shown."""
+_FEATURES = ("fid", "kid", "inception_score")
+"""Measures that need Inception's weights."""
+_DIVERSITY = ("ms_ssim", "lpips")
+"""Measures of several images of one input, which a comparison makes apart (`samples_NAME_SEED`, `diversity_SEED`)."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,15 @@ class Column:
 
 COLUMNS: Mapping[str, Column] = {
     "score": Column("mIoU [%]", percent=True),
+    "pixels": Column("pixel acc. [%]", percent=True),
     "lab_emd": Column(MEASURES["lab_emd"].title),
     "lab_emd_left": Column("LAB excess left [%]", percent=True),
     "lbp_chi_square": Column(MEASURES["lbp_chi_square"].title),
     "lbp_chi_square_left": Column("LBP excess left [%]", percent=True),
     "miou": Column(f"{MEASURES['miou'].title} [%]", percent=True),
-    "kept": Column("kept [%]", percent=True),
-    **{key: Column(MEASURES[key].title) for key in ("sharpness_gap", "fid", "kid", "inception_score", "lpips")},
+    "kept": Column("kept of source's [%]", percent=True),
+    "of_ideal": Column("of ideal's [%]", percent=True),
+    **{key: Column(MEASURES[key].title) for key in ("sharpness_gap", *_FEATURES, *_DIVERSITY)},
     "fit_images": Column("images of the fit"),
     "fit_seconds": Column("fit [s/1000]"),
     "render_seconds": Column("render [s/1000]"),
@@ -83,22 +90,26 @@ def read_measured(run: Run) -> list[Measured]:
     """Everything that a comparison's directory holds so far, a line for each set of images and seed."""
     translated, scored = _steps(run, "translate"), _steps(run, "evaluate")
     judged = {seed: _judged(entry.manifest) for (_, seed), entry in _steps(run, "quality").items()}
+    varied = {seed: _judged(entry.manifest) for (_, seed), entry in _steps(run, "quality", "diversity").items()}
     # What is judged comes first, in the order of the comparison; the rest waits for its seed to be judged.
     keys = [(name, seed) for seed, rows in judged.items() for name in rows]
     found = []
     for name, seed in dict.fromkeys([*keys, *scored, *translated]):
-        rows = judged.get(seed, {})
+        rows = {key: dict(row) for key, row in judged.get(seed, {}).items()}
+        if name in rows and (several := varied.get(seed, {}).get(name)) is not None:
+            rows[name] |= {key: several[key] for key in _DIVERSITY}
         made = translated[name, seed].manifest if (name, seed) in translated else None
-        score = scored[name, seed].manifest.metrics.get("miou") if (name, seed) in scored else None
-        values = {"score": number(score)} | _quality(name, rows) | (_effort(made) if made is not None else {})
+        score = scored[name, seed].manifest.metrics if (name, seed) in scored else {}
+        values = {"score": number(score.get("miou")), "pixels": number(score.get("pixel_accuracy"))}
+        values |= _quality(name, rows) | (_effort(made) if made is not None else {})
         notes = {key: str(one["note"]) for key, one in rows.get(name, {}).items() if one.get("note")}
         found.append(Measured(name, seed, _given(made) if made is not None else "", values, notes))
     return found
 
 
-def _steps(run: Run, stage: str) -> dict[tuple[str, int], StageEntry]:
-    """A stage's steps by name and seed."""
-    matches = ((re.fullmatch(rf"{stage}(?:_(.+))?_(\d+)", entry.name), entry) for entry in run.of(stage))
+def _steps(run: Run, stage: str, kind: str | None = None) -> dict[tuple[str, int], StageEntry]:
+    """A stage's steps of one kind (called as the stage is, where none is given), by name and seed."""
+    matches = ((re.fullmatch(rf"{kind or stage}(?:_(.+))?_(\d+)", entry.name), entry) for entry in run.of(stage))
     return {(match[1] or "", int(match[2])): entry for match, entry in matches if match is not None}
 
 
@@ -114,8 +125,9 @@ def _quality(name: str, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, floa
     values = {key: value(name, key) for key in MEASURES}
     for key in _DISTANCES:
         values[f"{key}_left"] = _left(value(name, key), value(SOURCE, key), value(IDEAL, key))
-    own, whole = value(name, "miou"), value(SOURCE, "miou")
-    values["kept"] = own / whole if own is not None and whole else None
+    for key, of in (("kept", SOURCE), ("of_ideal", IDEAL)):
+        own, whole = value(name, "miou"), value(of, "miou")
+        values[key] = own / whole if own is not None and whole else None
     return values
 
 
@@ -209,13 +221,15 @@ def _legend(run: Run, shown: Mapping[str, Sequence[Measured]]) -> list[str]:
     lines = [
         "Mean ± sample standard deviation over seeds; one number where the seeds agree or there is one.",
         f"mIoU: of a segmenter that went on from the seed's guide for {many} of these images, with the target's "
-        "statistics, without an adversary and pseudo-labels; on the target's validation images.",
+        "statistics, without an adversary and pseudo-labels; on the target's validation images. Pixel accuracy: its "
+        "own.",
         "LAB, LBP: distance of colours and textures to the target, lower is better. Excess left: of the distance "
         f"beyond `{IDEAL}`, the same scenes in the target's look (`{SOURCE}` 100, `{IDEAL}` 0); `{NOTHING}` where the "
         "data have no such thing.",
         "Alignment: a segmenter that learnt both looks from labelled images of other scenes, held against the labels. "
-        f"Kept: of its value on `{SOURCE}`.",
+        f"Kept: of its value on `{SOURCE}`; beside it of that on `{IDEAL}`.",
         "Sharpness gap: to the target, lower is better.",
+        "MS-SSIM (lower) and LPIPS (higher is more varied): of several images of one input, for those that vary.",
         "Fit, render: seconds for 1000 images, files read and written; a fit counts one image of each domain as one. "
         "Memory: most that was resident in the process meanwhile; GPU memory: most that its tensors took there.",
     ]
