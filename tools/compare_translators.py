@@ -32,7 +32,7 @@ from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
 from uda.core.console import Console, size
 from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.manifest import write_atomically
-from uda.core.rundir import claim
+from uda.core.rundir import to_itself
 from uda.pipeline import Planned
 from uda.stages._report.reading import read_runs
 from uda.stages._report.translations import markdown
@@ -117,10 +117,9 @@ def compare(
         announce(planned, speaker, dry_run=dry_run)
         if dry_run:
             return
-        out.mkdir(parents=True, exist_ok=True)
-        claim(out)  # until the process ends
-        write_atomically(out / _RECORD, (json.dumps({"command": command}) + "\n").encode())
-        failed = runner.run(planned, speaker, jobs=jobs, go_on=True).failed
+        with to_itself(out):
+            write_atomically(out / _RECORD, (json.dumps({"command": command}) + "\n").encode())
+            failed = runner.run(planned, speaker, jobs=jobs, go_on=True).failed
     write_table(out, [recipe.name for recipe in recipes], seeds, speaker)
     reasons = [
         str(error) if isinstance(error, UdaError) else f"step {name}: {as_uda_error(error)}"

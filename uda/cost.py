@@ -67,10 +67,17 @@ class Done:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes on disk and seconds; seconds is None where nothing was measured, or nothing would take long."""
+    """What a plan needs.
+
+    Attributes:
+        bytes: on disk.
+        seconds: None where nothing was measured, or nothing would take long.
+        order: all steps in the order of preference by which that time was found; None as `seconds`.
+    """
 
     bytes: float
     seconds: float | None
+    order: Sequence[Planned] | None = None
 
 
 def estimate(
@@ -103,7 +110,9 @@ def estimate(
     waiting = {one.name for one in todo}
     with _threads(turns.threads_each(jobs)) as each:
         took = {one.name: _seconds(one, by_name, speeds, _done(one, waiting, force=force)) for one in todo}
-    return Estimate(total, turns.seconds_in_all(planned, took, _lanes(jobs, each, todo)))
+    lanes = _lanes(jobs, each, todo)
+    order = turns.soonest_over(planned, took, lanes)
+    return Estimate(total, turns.seconds_in_all(order, took, lanes), order)
 
 
 @contextlib.contextmanager

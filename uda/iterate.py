@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from uda import own_data, pipeline, runner
 from uda.core.console import Console, duration, size
 from uda.core.errors import DataError, UdaError
 from uda.core.manifest import Manifest, write_atomically
-from uda.core.rundir import claim
+from uda.core.rundir import to_itself
 from uda.stages import report as reporting
 from uda.stages._asked import check_reports
 from uda.stages.base import Decision, is_first_process
@@ -45,23 +44,11 @@ def iterate(
     if dry_run:
         show_plan(decided, requests, console, as_json=as_json)
         return
-    with _to_itself(requests):
-        _iterate(decided, requests, console, as_json=as_json, jobs=jobs)
-
-
-@contextmanager
-def _to_itself(requests: Sequence[pipeline.Request]) -> Iterator[None]:
-    """Keep other commands out of the runs: between two steps of this one they might replace what the next one reads.
-
-    Raises:
-        ConfigError: another command is at work in one of them.
-    """
     with ExitStack() as claims:
         for request in requests if is_first_process() else ():
-            request.out.mkdir(parents=True, exist_ok=True)
-            if (lock := claim(request.out)) is not None:
-                claims.callback(os.close, lock)
-        yield
+            # Between two steps of this command another one might replace what the next one reads.
+            claims.enter_context(to_itself(request.out))
+        _iterate(decided, requests, console, as_json=as_json, jobs=jobs)
 
 
 def _iterate(
@@ -77,7 +64,7 @@ def _iterate(
         console.say(f"{one.name}: {decision.action} ({decision.reason})")
     # A bad label of one's own would end the run hours in.
     own_data.check_labels([one for one, decision in steps if decision.action != "skip"], console)
-    say_cost(steps, requests[0], console, measure=True, jobs=jobs)
+    order = say_cost(steps, requests[0], console, measure=True, jobs=jobs)
     running = {one.name for one, decision in steps if decision.action != "skip"}
     plans = [[one for one, _ in plan] for plan in decided]
     if is_first_process():
@@ -94,7 +81,8 @@ def _iterate(
         elif len(plans) > 1:  # other seeds go on; one alone is written below
             _attempt(lambda: _write(summarize(plan, ran.done, request), request), console)
 
-    done = runner.run([one for one, _ in steps], console, force=requests[0].force, jobs=jobs, on_done=on_done).done
+    planned, force = [one for one, _ in steps], requests[0].force
+    done = runner.run(planned, console, force=force, jobs=jobs, order=order, on_done=on_done).done
     reports = [summarize(plan, done, request) for plan, request in zip(plans, requests, strict=True)]
     if is_first_process():
         for report, request in zip(reports, requests, strict=True):
@@ -227,7 +215,7 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
 
 def say_cost(
     decisions: Sequence[Decided], request: pipeline.Request, console: Console, *, measure: bool, jobs: int = 1
-) -> None:
+) -> Sequence[pipeline.Planned] | None:
     """Say how much disk and about how long the steps to run need.
 
     Args:
@@ -237,13 +225,16 @@ def say_cost(
         measure: run trial steps to tell the time.
         jobs: steps to run at a time.
 
+    Returns:
+        The order in which they are over by then, where that was measured.
+
     Raises:
         DataError: the disk is too small.
     """
     todo = [one for one, decision in decisions if decision.action != "skip"]
     if not todo:
         console.say("everything is complete: nothing to run")
-        return
+        return None
     import shutil
 
     from uda import cost
@@ -258,6 +249,7 @@ def say_cost(
         raise DataError(
             f"about {size(estimate.bytes)} are needed and {size(free)} are free", existing, "free some disk"
         )
+    return estimate.order
 
 
 def summarize(

@@ -51,6 +51,7 @@ def run(
     *,
     force: bool = False,
     jobs: int = 1,
+    order: Sequence[Planned] | None = None,
     go_on: bool = False,
     on_done: Callable[[Planned, Ran], None] = lambda *_: None,
 ) -> Ran:
@@ -61,7 +62,8 @@ def run(
         console: where it is said.
         force: run complete steps again.
         jobs: steps at a time. More than one run in processes of their own, as soon as their inputs are there, dealt out
-            over the GPUs; scores go first, then what the longest chains wait for.
+            over the GPUs.
+        order: which of the steps whose inputs are there goes first, where several run at a time; None: `by_urgency`.
         go_on: where a step fails, run what does not need it; a step that takes any number of sets of images goes
             without those that failed. Otherwise the first failure is raised, once the others have been stopped.
         on_done: called with each step that came to its end, and with what came of all so far.
@@ -73,7 +75,8 @@ def run(
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             mend = "leave --jobs out, or start the command by itself"
             raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
-        return _side_by_side(planned, console, force=force, jobs=jobs, go_on=go_on, on_done=on_done)
+        waiting = turns.by_urgency(planned) if order is None else list(order)
+        return _side_by_side(waiting, console, force=force, jobs=jobs, go_on=go_on, on_done=on_done)
     ran = Ran()
     for one in planned:
         if (inputs := _inputs(one, ran.failed)) is None:
@@ -114,7 +117,7 @@ def _step(one: Planned, inputs: Mapping[str, Path], console: Console, *, force: 
 
 
 def _side_by_side(
-    planned: Sequence[Planned],
+    waiting: list[Planned],
     console: Console,
     *,
     force: bool,
@@ -123,7 +126,6 @@ def _side_by_side(
     on_done: Callable[[Planned, Ran], None],
 ) -> Ran:
     ran = Ran()
-    waiting = turns.by_urgency(planned)
     running: dict[str, tuple[Planned, float]] = {}
     with Workers(jobs, partial(_begin_process, jobs)) as workers:
         while waiting or workers.busy:

@@ -15,7 +15,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,26 @@ def claim(folder: Path) -> int | None:
         os.close(lock)
         return None
     return lock
+
+
+@contextmanager
+def to_itself(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other commands out of it meanwhile; one that was made and stays empty is taken away.
+
+    Raises:
+        ConfigError: another command is in it.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = claim(folder)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _read(journal: Path) -> str:
