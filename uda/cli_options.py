@@ -84,8 +84,8 @@ jobs_option = click.option(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Steps to run at a time, each in a process of its own with its share of the cores: for several GPUs, one that a "
-    "step does not fill, or a CPU.",
+    help="Steps to run at a time, each in a process of its own with its share of the cores: for several GPUs, one that "
+    "a step does not fill, or a CPU.",
 )
 """The option of verbs that run graphs."""
 
