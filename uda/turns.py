@@ -17,8 +17,8 @@ else:
     torch = lazy_import("torch")
 
 
-_TRIES = 50
-"""Orders that are tried; for some forty steps it is the first twenty that bring most."""
+_TRIES = 20
+"""Orders that are tried besides; of `minicity_full`'s steps five find as good a one as two hundred."""
 
 
 def by_urgency(planned: Sequence[Planned]) -> list[Planned]:

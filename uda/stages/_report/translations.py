@@ -221,8 +221,7 @@ def _legend(run: Run, shown: Mapping[str, Sequence[Measured]]) -> list[str]:
     lines = [
         "Mean ± sample standard deviation over seeds; one number where the seeds agree or there is one.",
         f"mIoU: of a segmenter that went on from the seed's guide for {many} of these images, with the target's "
-        "statistics, without an adversary and pseudo-labels; on the target's validation images. Pixel accuracy: its "
-        "own.",
+        "statistics, without an adversary and pseudo-labels; on the target's validation images. Pixel acc.: its.",
         "LAB, LBP: distance of colours and textures to the target, lower is better. Excess left: of the distance "
         f"beyond `{IDEAL}`, the same scenes in the target's look (`{SOURCE}` 100, `{IDEAL}` 0); `{NOTHING}` where the "
         "data have no such thing.",
