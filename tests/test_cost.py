@@ -4,7 +4,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +16,25 @@ from uda import cost
 from uda.core.console import Console
 from uda.core.errors import ConfigError
 from uda.core.rundir import CHECKPOINT, RunDirectory
+from uda.engine import loop
+from uda.engine.runtime import Runtime, make_runtime
 from uda.pipeline import Planned, Source
+from uda.segmenters.smp import SmpConfig
+from uda.stages import trial
+from uda.stages._translate_task import TranslateTask
 from uda.stages.base import decide
 from uda.stages.catalog import get_stage
+from uda.stages.segment import SegmentConfig
+from uda.stages.translate import TranslateConfig
+from uda.translators.munit import MunitConfig
+from uda.translators.oasis import OasisConfig
 
 IMAGES = 160
+SIZE = [32, 64]
+EACH = 0.25
+"""Seconds to run an image of that size through a network."""
+TINY = {"segmenter": SmpConfig.tiny().model_dump(), "size": [64, 128]}
+ALL_RENDERED = {"samples": 3, "render_target": True, "recreate_target": True}
 MEASURED = cost._speed
 
 
@@ -30,7 +46,7 @@ def planned(folder: Path, name: str = "segment", settings: Mapping[str, Any] | N
     stage = get_stage(name)
     key = "segmenter" if name == "segment" else "translator"
     method = {"segment": "deeplabv2", "translate": "color_transfer"}[name]
-    base = {key: {"name": method}, "size": [32, 64], "fit": {"images": IMAGES}}
+    base = {key: {"name": method}, "size": SIZE, "fit": {"images": IMAGES}}
     config = stage.config.model_validate({**base, **(settings or {})})
     own = {"source": Source(None, manifest), **({"target": Source(None, manifest)} if name == "translate" else {})}
     inputs = own | {key: Source(step, folder / step / "samples.csv") for key, step in steps.items()}
@@ -56,11 +72,16 @@ def interrupted(one: Planned, seen: int, *, checkpoint: bool = True, force: bool
 
 @pytest.fixture(autouse=True)
 def _a_second_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "_speed", lambda one, by_name, speeds: cost.Speed(1.0, 0.25))
+    monkeypatch.setattr(cost, "_speed", lambda one, by_name, speeds: cost.Speed(1.0, EACH / (SIZE[0] * SIZE[1])))
 
 
 def seconds(*todo: Planned, force: bool = False) -> float | None:
     return cost.estimate(todo, todo, Console(quiet=True), measure=True, force=force).seconds
+
+
+def seconds_beside(one: Planned, *others: Planned) -> float | None:
+    """Seconds of a step alone, whose inputs the others have made."""
+    return cost.estimate([*others, one], [one], Console(quiet=True), measure=True).seconds
 
 
 def test_a_fit_that_was_not_begun_counts_in_full(tmp_path: Path) -> None:
@@ -171,3 +192,205 @@ def test_settings_that_no_plan_could_refuse_are_told_before_the_first_step(
     settings = {"segmenter": {"name": "smp", "architecture": "FPNN", "encoder": "resnet18"}, "size": [32, 64]}
     with pytest.raises(ConfigError, match=r"^step segment: .*FPNN"):
         seconds(planned(tmp_path, settings=settings))
+
+
+def of_three(folder: Path, one: Planned) -> Planned:
+    """The step with three target images of one's own."""
+    manifest = folder / "three.csv"
+    manifest.write_text("image,label,dataset\n" + "".join(f"{name}.png,,gta5\n" for name in "cde"))
+    return replace(one, inputs={**one.inputs, "target": Source(None, manifest)})
+
+
+def predicting(folder: Path, name: str, settings: Mapping[str, Any]) -> Planned:
+    """A step that runs a segmenter over the two images of one's own."""
+    stage = get_stage(name)
+    inputs = {"segmenter": Source("segment", folder / "segment"), "target": Source(None, folder / "own.csv")}
+    return Planned(name, stage, stage.config.model_validate(settings), inputs, folder / name)
+
+
+def rendered_bytes(one: Planned) -> float:
+    estimate = cost.estimate([one], [one], Console(quiet=True), measure=False)
+    return estimate.bytes - cost._SMALL_MODEL_BYTES
+
+
+def test_disk_is_for_images_and_labels_at_the_size_that_they_are_rendered_at(tmp_path: Path) -> None:
+    settings = {"render_size": [64, 128], "augment": {"crop": [16, 16]}}
+    assert rendered_bytes(planned(tmp_path, "translate")) == pytest.approx(2 * 32 * 64 * (2 + 0.05))
+    assert rendered_bytes(planned(tmp_path, "translate", settings)) == pytest.approx(2 * 64 * 128 * (2 + 0.05))
+    # Three renders of two source images and of three target images made anew, with their labels, and one of each
+    # target image in the source's look, without.
+    everything = of_three(tmp_path, planned(tmp_path, "translate", {**settings, **ALL_RENDERED}))
+    assert rendered_bytes(everything) == pytest.approx(64 * 128 * ((3 * (2 + 3) + 3) * 2 + (2 + 3) * 0.05))
+
+
+def test_time_is_for_all_images_that_are_rendered(tmp_path: Path) -> None:
+    everything = of_three(tmp_path, planned(tmp_path, "translate", ALL_RENDERED))
+    assert seconds(everything) == IMAGES + EACH * (3 * (2 + 3) + 3)
+    run = interrupted(everything, IMAGES, checkpoint=False)
+    run.write("fit.json", json.dumps({}).encode())
+    for folder in ("images", "target_images", "recreated_images"):
+        run.write(f"{folder}/a.png", b"x")
+    assert seconds(everything) == EACH * (3 * (2 + 3) + 3 - 3)
+
+
+def test_images_run_through_whole_whatever_the_crop_of_a_fit(tmp_path: Path) -> None:
+    crop = {"augment": {"crop": [16, 16]}}
+    assert seconds(planned(tmp_path, "translate", crop)) == IMAGES + EACH * 2
+    assert seconds(planned(tmp_path, "translate", {**crop, "render_size": [64, 128]})) == IMAGES + 4 * EACH * 2
+    fit = planned(tmp_path, settings=crop)
+    labelled = {"strategy": {"name": "fixed"}, "size": [64, 64]}
+    assert seconds_beside(predicting(tmp_path, "evaluate", {"size": [64, 128]}), fit) == 4 * EACH * 2
+    assert seconds_beside(predicting(tmp_path, "pseudo-label", labelled), fit) == 2 * 2 * EACH * 2
+
+
+def test_images_of_no_size_are_taken_to_be_of_the_segmenters(tmp_path: Path) -> None:
+    score = predicting(tmp_path, "evaluate", {})
+    assert seconds_beside(score, planned(tmp_path, settings={"size": [64, 64]})) == 2 * EACH * 2
+    assert seconds_beside(score, planned(tmp_path, settings={"target_size": [64, 128]})) == 4 * EACH * 2
+
+
+def test_a_guide_looks_at_target_images_of_the_translators_size(tmp_path: Path) -> None:
+    guide = planned(tmp_path)
+    settings = {"translator": {"name": "munit"}, "size": [64, 128], "render_size": SIZE, "target_candidates": 3}
+    fit = of_three(tmp_path, planned(tmp_path, "translate", settings, guide="segment"))
+    assert seconds_beside(fit, guide) == IMAGES + EACH * 2 + 4 * EACH * 3
+
+
+@pytest.mark.parametrize(
+    ("manifest", "images"), [("samples.csv", 4), ("target_samples.csv", 3), ("recreated_samples.csv", 6)]
+)
+def test_what_a_translation_makes_of_the_target_counts_as_the_targets(
+    tmp_path: Path, manifest: str, images: int
+) -> None:
+    first = of_three(tmp_path, planned(tmp_path, "translate", {**ALL_RENDERED, "samples": 2}))
+    fit, score = planned(tmp_path), predicting(tmp_path, "evaluate", {})
+    made = Source("translate", first.out / manifest)
+    score = replace(score, inputs={**score.inputs, "target": made})
+    assert seconds_beside(score, fit, first) == EACH * images
+
+
+def test_processes_share_images_but_those_that_are_scored_or_observed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, render = planned(tmp_path), planned(tmp_path, "translate")
+    label = predicting(tmp_path, "pseudo-label", {"strategy": {"name": "fixed"}, "size": SIZE})
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert seconds(render) == IMAGES + EACH * 2 / 2
+    assert seconds_beside(predicting(tmp_path, "evaluate", {}), fit) == EACH * 2
+    assert seconds_beside(label, fit) == EACH * 2 + EACH * 2 / 2
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of what the fits of trials draw first; each fit takes six seconds, an image run through a quarter."""
+    shapes: list[tuple[int, ...]] = []
+
+    def fit(task: object, plan: loop.Plan, batches: Any, *_: object) -> None:
+        assert plan.images == 2 * plan.batch
+        shapes.append(tuple(next(batches(0)).source_images_BCHW.shape))
+
+    monkeypatch.setattr(loop, "fit", fit)
+    monkeypatch.setattr(trial, "forward_seconds", lambda *_: 0.25)
+    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=count(0, 6).__next__))
+    return shapes
+
+
+def test_speed_is_by_the_pixels_of_the_crop_that_is_tried(drawn: list[tuple[int, ...]]) -> None:
+    config = SegmentConfig.model_validate({**TINY, "augment": {"crop": [96, 64]}, "fit": {"batch": 4}})
+    speed = cost._trial(config, False, None)
+    assert drawn == [(4, 3, 96, 64)] * 2
+    assert speed.fit == pytest.approx(6 / 2 / 4)
+    assert speed.forward == pytest.approx(0.25 / (96 * 64))
+
+
+def test_a_trial_at_a_smaller_size_is_scaled_to_the_fits(drawn: list[tuple[int, ...]]) -> None:
+    speed = cost._trial(SegmentConfig.model_validate({**TINY, "size": [1024, 1024]}), False, None)
+    assert drawn == [(1, 3, 512, 512)] * 2
+    assert speed.fit == pytest.approx(4 * 6 / 2)
+    assert speed.forward == pytest.approx(0.25 / (512 * 512))
+
+
+def test_a_true_trial_takes_time_to_learn_and_less_to_run_through() -> None:
+    settings = {"translator": MunitConfig.tiny().model_dump(), "size": [128, 256], "augment": {"crop": [64, 64]}}
+    segmenting = cost._trial(SegmentConfig.model_validate({**TINY, "fit": {"batch": 2}}), False, None)
+    translating = cost._trial(TranslateConfig.model_validate(settings), True, None)
+    assert 0 < segmenting.forward * 64 * 128 < segmenting.fit
+    assert 0 < translating.forward * 64 * 64 < translating.fit
+
+
+def test_a_process_tries_its_share_of_a_batch(drawn: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "processes", 2)
+    speed = cost._trial(SegmentConfig.model_validate({**TINY, "fit": {"batch": 4}}), False, None)
+    assert drawn == [(2, 3, 64, 128)] * 2
+    assert speed.fit == pytest.approx(6 / 2 / 4)  # both together
+    assert speed.forward == pytest.approx(0.25 / (64 * 128))  # either
+
+
+def test_what_is_not_fitted_is_tried_with_any_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "processes", 2)
+    sizes = list[torch.Size]()
+
+    def rendering(task: object, batch: Any, runtime: object) -> float:
+        sizes.append(batch.source_images_BCHW.shape)
+        return 6.0
+
+    monkeypatch.setattr(trial, "forward_seconds", rendering)
+    config = TranslateConfig.model_validate({"translator": {"name": "color_transfer"}, "size": [64, 128]})
+    assert cost._trial(config, True, None) == cost.Speed(0.0, 6 / (64 * 128))
+    assert sizes == [(1, 3, 64, 128)]
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What trials were asked for."""
+    asked: list[tuple[Any, ...]] = []
+
+    def measure(*given: Any) -> cost.Speed:
+        asked.append(given)
+        return cost.Speed(1.0, EACH / (SIZE[0] * SIZE[1]))
+
+    monkeypatch.setattr(cost, "_speed", MEASURED)
+    monkeypatch.setattr(cost, "_trial", measure)
+    return asked
+
+
+def test_one_trial_is_enough_for_every_seed_and_length(tmp_path: Path, tried: list[tuple[Any, ...]]) -> None:
+    settings: list[dict[str, Any]] = [
+        *({"seed": seed, "fit": {"images": images, "batch": 2}} for seed in (0, 1) for images in (IMAGES, 80)),
+        {"fit": {"batch": 4}},
+        {"fit": {"batch": 2}, "size": [64, 64]},
+        {"fit": {"batch": 2}, "runtime": {"device": "cpu"}},
+    ]
+    todo = [replace(planned(tmp_path, settings=one), name=f"step_{n}") for n, one in enumerate(settings)]
+    assert seconds(*todo[:4]) == 2 * (IMAGES + 80)
+    assert len(tried) == 1
+    tried.clear()
+    seconds(*todo)
+    assert len(tried) == 4
+
+
+def test_a_guide_is_part_of_what_is_tried(tmp_path: Path, tried: list[tuple[Any, ...]]) -> None:
+    short = planned(tmp_path, settings={"fit": {"images": 80}, "seed": 1})
+    long, other = replace(planned(tmp_path), name="long"), replace(planned(tmp_path, settings=TINY), name="other")
+    names = ("segment", "long", "other", None)
+    fits = [
+        replace(planned(tmp_path, "translate", **({} if name is None else {"guide": name})), name=f"translate_{name}")
+        for name in names
+    ]
+    seconds(short, long, other, *fits)
+    guided = [config.segmenter.name for _, _, config in tried if config is not None]
+    assert guided == ["deeplabv2", "smp"]  # the two of one network share a trial
+    assert len(tried) == 2 + 3  # of segmenters, and of the translator with each guide and without
+
+
+def test_what_is_left_out_of_a_speeds_key_are_settings_of_fits() -> None:
+    assert {*SegmentConfig.model_fields, *TranslateConfig.model_fields} >= cost._NO_MATTER_OF_SPEED
+
+
+def test_a_translation_that_leaves_a_segmenter_can_guide() -> None:
+    space = {"label_space": "camvid11", "size": [64, 64]}
+    guide = TranslateConfig.model_validate({"translator": OasisConfig.tiny().model_dump(), **space})
+    config = TranslateConfig.model_validate({"translator": MunitConfig.tiny().model_dump(), **space})
+    task, _, _ = trial.prepare(config, 11, guide, make_runtime(config.runtime))
+    assert isinstance(task, TranslateTask) and task.setting.guide is not None
+    assert task.setting.guide(torch.zeros(1, 3, 64, 64)).shape == (1, 11, 64, 64)

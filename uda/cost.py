@@ -1,9 +1,9 @@
 """About how much disk and time a plan needs, said before anything runs.
 
 Disk follows from counts and sizes. Time is measured: a few steps of each different fit run on random images on this
-machine, at no more than a quarter megapixel, and are scaled to the images to be seen. What an interrupted run has done
-of a step that goes on is left out. Where every fit is of a few steps (`--tiny`), nothing is measured: that would be a
-good part of the run.
+machine, at no more than a quarter megapixel, and are scaled to the images to be seen; images that are run through
+whole, whatever the fit's crop, count by their pixels. What an interrupted run has done of a step that goes on is left
+out. Where every fit is of a few steps (`--tiny`), nothing is measured: that would be a good part of the run.
 """
 
 from __future__ import annotations
@@ -42,16 +42,36 @@ _MODEL_BYTES = 200e6
 """A ResNet-101 segmenter, or a translator, with its optimiser's state while it runs."""
 _SMALL_MODEL_BYTES = 60e6
 _TRIAL_PIXELS = 256 * 1024
+_MINICITY_SECONDS = 0.04
+"""Seconds to draw an image of mini-city, of any size and with any number of workers: assumed, not measured."""
+_OTHER_SECONDS = 5.0
+"""Seconds of a step that neither fits nor runs a network (prepare, quality): assumed, not measured."""
 _FITS = ("segment", "translate")
 _FEW_STEPS = 20
 """A run whose fits have no more than these needs no estimate: a trial makes four of each kind."""
-_FORWARD_SHARE = 1 / 3
-"""Part of a training step's time that is the forward pass: what an image costs where nothing is learnt."""
+_RENDERED_TARGET, _RECREATED_TARGET = "target_samples.csv", "recreated_samples.csv"
+"""Manifests that a translation leaves of the target's images: in the source's look, and made anew in another look."""
+_RENDERED_FOLDERS = ("images", "target_images", "recreated_images")
+"""Folders of a translation that hold rendered images."""
+_NO_MATTER_OF_SPEED = frozenset(
+    (
+        *("seed", "schedule", "interpolation", "target_statistics", "statistics_prior"),
+        *("render_size", "render_batch", "samples", "render_target", "recreate_target", "grid_rows"),
+        *("supervision", "rare_classes", "target_candidates", "rows", "guide_statistics", "guide_prior"),
+    )
+)
+"""Settings of a fit that change nothing of the steps of a trial; nor does its length."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds an image, to learn from it and to run it through."""
+    """How long images take.
+
+    Attributes:
+        fit: seconds to learn from an image at the size of the fit (its crop's, where it has one), with all processes of
+            the launch at work.
+        forward: seconds a pixel to run an image through, in one process.
+    """
 
     fit: float
     forward: float
@@ -138,20 +158,34 @@ def _bytes(one: Planned, by_name: Mapping[str, Planned]) -> float:
     config: Any = one.config
     if one.stage.name == "minicity":
         return _minicity_images(config) * float(config.height * config.width) * (_IMAGE_BYTES_PER_PIXEL + 0.3)
-    area = float(config.size[0] * config.size[1]) if getattr(config, "size", None) else 0.0
+    area = _pixels(config.size) if getattr(config, "size", None) else 0.0
+    model = _MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES
     if one.stage.name == "translate":
-        each = config.samples * _IMAGE_BYTES_PER_PIXEL + _LABEL_BYTES_PER_PIXEL
-        rendered: float = _images(one.inputs["source"], by_name) * each
-        if config.render_target:
-            rendered += _images(one.inputs["target"], by_name) * _IMAGE_BYTES_PER_PIXEL
-        if config.recreate_target:
-            rendered += _images(one.inputs["target"], by_name) * each
-        return rendered * area + (_MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES)
+        images, labels = _rendered(one, by_name)
+        each = images * _IMAGE_BYTES_PER_PIXEL + labels * _LABEL_BYTES_PER_PIXEL
+        return each * _pixels(_rendering_size(config)) + model
     if one.stage.name == "pseudo-label":
         return _images(one.inputs["target"], by_name) * area * _LABEL_BYTES_PER_PIXEL
-    if one.stage.name == "segment":
-        return _MODEL_BYTES if area > _TRIAL_PIXELS else _SMALL_MODEL_BYTES
-    return 1e5
+    return model if one.stage.name == "segment" else 1e5
+
+
+def _pixels(size: tuple[int, int]) -> float:
+    return float(size[0] * size[1])
+
+
+def _rendering_size(config: Any) -> tuple[int, int]:
+    """Height and width of all images and labels that a translation writes: they are never cropped."""
+    size: tuple[int, int] = config.render_size or config.size
+    return size
+
+
+def _rendered(one: Planned, by_name: Mapping[str, Planned]) -> tuple[int, int]:
+    """Images, and label maps, that a translation writes."""
+    config: Any = one.config
+    source, target = (_images(one.inputs[key], by_name) for key in ("source", "target"))
+    labels = source + (target if config.recreate_target else 0)
+    # Of what has a label there are several renders, which share it; of the target in the source's look there is one.
+    return int(config.samples) * labels + (target if config.render_target else 0), labels
 
 
 def _minicity_images(config: Any) -> int:
@@ -171,8 +205,10 @@ def _images(source: Source, by_name: Mapping[str, Planned]) -> int:
     config: Any = one.config
     if one.stage.name == "prepare":
         return _prepared(config, one.inputs["root"], by_name)
-    key = "target" if one.stage.name == "pseudo-label" else "source"
-    copies = int(config.samples) if one.stage.name == "translate" else 1
+    manifest = source.path.name
+    of_target = one.stage.name == "pseudo-label" or manifest in (_RENDERED_TARGET, _RECREATED_TARGET)
+    key = "target" if of_target else "source"
+    copies = int(config.samples) if one.stage.name == "translate" and manifest != _RENDERED_TARGET else 1
     return copies * _images(one.inputs[key], by_name) if key in one.inputs else 0
 
 
@@ -203,7 +239,8 @@ def _done(one: Planned, waiting: set[str], *, force: bool) -> Done:
     folder = RunDirectory(one.out).interrupted(decision.fingerprint, forced=force)
     if decision.action != "resume" or folder is None:
         return Done()
-    return Done(_fitted(folder), len(list((folder / "images").glob("*.png"))))
+    rendered = sum(len(list((folder / name).glob("*.png"))) for name in _RENDERED_FOLDERS)
+    return Done(_fitted(folder), rendered)
 
 
 def _fitted(folder: Path) -> int:
@@ -220,31 +257,62 @@ def _fitted(folder: Path) -> int:
 
 
 def _seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed], done: Done) -> float:
-    """Seconds of one step, from seconds an image of the fit it is or of the fit of the network that it runs."""
-    config: Any = one.config
+    """Seconds of one step, from the speed of the fit it is or of the fit of the network that it runs."""
     if one.stage.name == "minicity":
-        return _minicity_images(config) * 0.04
+        return _minicity_images(one.config) * _MINICITY_SECONDS
     if one.stage.name in _FITS:
-        speed = _speed(one, by_name, speeds)
-        rendered = config.samples * _images(one.inputs["source"], by_name) if one.stage.name == "translate" else 0
-        fitted = 0 if "translator" in one.inputs else config.fit.images
-        seconds = speed.fit * max(0, fitted - done.fitted) + speed.forward * max(0, rendered - done.rendered)
-        guide = by_name.get(one.inputs["guide"].step or "") if "guide" in one.inputs else None
-        if guide is not None and fitted > done.fitted and config.target_candidates > 1:
-            seconds += _speed(guide, by_name, speeds).forward * _images(one.inputs["target"], by_name)
-        return seconds
+        return _fit_seconds(one, by_name, speeds, done)
     if one.stage.name in ("evaluate", "pseudo-label") and "segmenter" in one.inputs:
-        network = by_name.get(one.inputs["segmenter"].step or "")
-        each = _speed(network, by_name, speeds).forward if network is not None else 0.0
-        passes = 2 if one.stage.name == "pseudo-label" else 1
-        return each * passes * _images(one.inputs["target"], by_name)
-    return 5.0
+        return _prediction_seconds(one, by_name, speeds)
+    return _OTHER_SECONDS
+
+
+def _fit_seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed], done: Done) -> float:
+    """Seconds to fit and, for a translation, to render; the processes of a launch share the images of both."""
+    config: Any = one.config
+    speed = _speed(one, by_name, speeds)
+    left = 0 if "translator" in one.inputs else max(0, config.fit.images - done.fitted)
+    seconds = speed.fit * left
+    if one.stage.name == "segment":
+        return seconds
+    images, _ = _rendered(one, by_name)
+    through = speed.forward * max(0, images - done.rendered) * _pixels(_rendering_size(config))
+    guide = _guide(one, by_name)
+    if guide is not None and left and config.target_candidates > 1:  # it looks at every target image before the fit
+        seen = _images(one.inputs["target"], by_name) * _pixels(config.size)
+        through += _speed(guide, by_name, speeds).forward * seen
+    return seconds + through / _processes()
+
+
+def _prediction_seconds(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed]) -> float:
+    """Seconds to run a segmenter over the images of `evaluate` or `pseudo-label`."""
+    network = by_name.get(one.inputs["segmenter"].step or "")
+    if network is None:
+        return 0.0
+    config: Any = one.config
+    trained: Any = network.config
+    # Without a size of its own the images enter as they are, which is mostly what the segmenter was trained at.
+    size = config.size or getattr(trained, "target_size", None) or trained.size
+    each = _speed(network, by_name, speeds).forward * _pixels(size)
+    # Scoring is the first process's alone, and each observes all images before it labels its share.
+    passes = 1 + 1 / _processes() if one.stage.name == "pseudo-label" else 1
+    return each * passes * _images(one.inputs["target"], by_name)
+
+
+def _processes() -> int:
+    """Processes of this launch."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _guide(one: Planned, by_name: Mapping[str, Planned]) -> Planned | None:
+    """The step whose network guides a translator."""
+    return by_name.get(one.inputs["guide"].step or "") if "guide" in one.inputs else None
 
 
 def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed]) -> Speed:
-    guide = by_name.get(one.inputs["guide"].step or "") if "guide" in one.inputs else None
+    guide = _guide(one, by_name)
     with_target = "target" in one.inputs or "pseudo" in one.inputs
-    key = digest([settings_that_matter(one.config), with_target, guide is not None])
+    key = _speed_key(one, with_target, guide)
     if key not in speeds:
         try:
             speeds[key] = _trial(one.config, with_target, None if guide is None else guide.config)
@@ -253,6 +321,17 @@ def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed
         except (UdaError, RuntimeError):
             speeds[key] = Speed(0.0, 0.0)  # on random images a fit may go wrong that would not on true ones
     return speeds[key]
+
+
+def _speed_key(one: Planned, with_target: bool, guide: Planned | None) -> str:
+    """The same for steps of one speed, whatever their seeds and lengths, so that one trial is enough for them."""
+    config: Any = one.config
+    kept = {key: value for key, value in settings_that_matter(config).items() if key not in _NO_MATTER_OF_SPEED}
+    network = None
+    if guide is not None:  # of the guide its network counts alone, whichever stage fits it
+        settings = settings_that_matter(guide.config)
+        network = {key: settings[key] for key in ("segmenter", "translator") if key in settings}
+    return digest([kept | {"fit": config.fit.batch}, config.runtime.device, with_target, network])
 
 
 def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
@@ -266,15 +345,16 @@ def _trial(config: Any, with_target: bool, guide_config: Any) -> Speed:
     task, plan, size = trial.prepare(config, classes, guide_config, rt)
     shrink = max(1, round((size[0] * size[1] / _TRIAL_PIXELS) ** 0.5))
     small = (max(64, size[0] // shrink // 32 * 32), max(64, size[1] // shrink // 32 * 32))
-    scale = size[0] * size[1] / (small[0] * small[1])
-    batches = trial.random_batches(small, classes, plan.batch, with_target)
+    share = trial.drawn_at_once(plan, rt)
+    batches = trial.random_batches(small, classes, share, with_target)
     if not plan.optimizers:  # nothing is learnt
-        return Speed(0.0, trial.rendering_seconds(task, next(batches(0)), rt) * float(scale))
+        return Speed(0.0, trial.forward_seconds(task, next(batches(0)), rt) / _pixels(small))
     took = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for attempt in ("warm", "timed"):
             start = time.monotonic()
             loop.fit(task, plan, batches, rt, RunDirectory(Path(folder, attempt)), Console(quiet=True))
             took = time.monotonic() - start
-    fit = took / plan.images * float(scale)
-    return Speed(fit, fit * _FORWARD_SHARE)
+    pixel = took / (plan.images // plan.batch) / share / _pixels(small)  # in one process, which draws a share of a step
+    forward = trial.forward_seconds(task, next(batches(0)), rt) / _pixels(small)
+    return Speed(pixel * _pixels(size) * share / plan.batch, forward)
