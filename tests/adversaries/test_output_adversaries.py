@@ -52,6 +52,19 @@ def test_least_squares() -> None:
     assert judged.item() == pytest.approx((0.7**2 + 0.3**2) / 2, rel=1e-5)
 
 
+def test_the_discriminator_is_told_source_0_and_target_1() -> None:
+    """Maps of two domains that differ, judged by the probability of class 0: the halves cannot change places."""
+    adversary = OutputSpace(OutputSpaceConfig(width=2, loss="lsgan"), 3)
+    (network,) = adversary.networks.values()
+    network.forward = lambda maps: maps[:, :1]  # type: ignore[method-assign]
+    source, target = (
+        {"main": torch.tensor(shares).log().view(1, 3, 1, 1)} for shares in ([0.8, 0.1, 0.1], [0.3, 0.4, 0.3])
+    )
+    judged = adversary.discriminator_losses(source, target)["discriminator"]
+    assert judged.item() == pytest.approx((0.8**2 + (1 - 0.3) ** 2) / 2)
+    assert adversary.segmenter_losses(target)["adversarial"].item() == pytest.approx(0.3**2)
+
+
 def test_self_information_by_hand() -> None:
     logits = torch.tensor([0.5, 0.25, 0.25]).log().view(1, 3, 1, 1) + 3.0
     wanted = [0.5 * 1 / math.log2(3), 0.25 * 2 / math.log2(3), 0.25 * 2 / math.log2(3)]
@@ -101,6 +114,7 @@ def test_a_few_steps_tell_the_domains_apart_and_then_fool_the_judge() -> None:
     pushed = target["main"].clone().requires_grad_()
     mover = torch.optim.Adam([pushed], lr=0.2)
     before = adversary.segmenter_losses({"main": pushed})["adversarial"].item()
+    assert before > 1  # the judge knows them for the target's
     for _ in range(40):
         mover.zero_grad()
         loss = adversary.segmenter_losses({"main": pushed})["adversarial"]

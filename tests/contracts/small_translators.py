@@ -56,6 +56,14 @@ def make_batch(seed: int = 0) -> Batch:
     return Batch(images[0], labels(), images[1], labels())
 
 
+def stirred(module: nn.Module, generator: torch.Generator) -> None:
+    """Move weights off their first values, zeros above all."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.is_floating_point():
+                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+
+
 def turn(translator: AbstractTranslator, player: str, batch: Batch, context: Context) -> dict[str, torch.Tensor]:
     """One player's turn as the engine takes it, up to the backward pass."""
     players = translator.players()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from tests.contracts.small_translators import CLASSES, build, make_batch, small_guide, turn
+from tests.contracts.small_translators import CLASSES, build, make_batch, small_guide, stirred, turn
 from uda.core import registry
 from uda.core.training import OptimizerConfig, ParameterGroup
 from uda.data.batch import Batch, Context
@@ -82,14 +82,6 @@ class Way:
         return torch.autocast(self.device, torch.bfloat16) if self.bfloat16 else nullcontext()
 
 
-def stirred(module: nn.Module, generator: torch.Generator) -> None:
-    """Move weights off their first values, zeros above all."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.is_floating_point():
-                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
-
-
 def by_network(networks: dict[str, nn.Module], player: str) -> dict[str, Tensor]:
     """The gradients that a player's turn left, those of a network in one vector, on the CPU."""
     found = {}
@@ -144,7 +136,7 @@ def offered(name: str) -> dict[str, Any]:
     return {key: value for key, value in SHORT_FITS.items() if key in fields and fields[key].annotation is type(value)}
 
 
-FITTED = [name for name in registry.names("translators") if build(name, small_guide()).players()]
+FITTED = [name for name in registry.names("translators") if registry.load("translators", name).needs != "nothing"]
 CASES: list[Case] = [
     *(partial(of_translator, name, settings={}) for name in FITTED),
     *(partial(of_translator, name, settings=offered(name)) for name in FITTED if offered(name)),

@@ -105,10 +105,13 @@ def coco_stuff(root: Path, count: int = 2, splits: Sequence[str] = ("train2017",
     return root
 
 
+SHARED_DATA = Path(os.environ.get("UDA_SHARED_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+"""Where real data sets are looked for: in that folder, or beside the project."""
+
+
 def shared_data(name: str) -> Path:
     """A real data set's folder; the test is skipped where there is none."""
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("UDA_SHARED_DATA", beside)) / name
+    folder = SHARED_DATA / name
     if not folder.is_dir():
         pytest.skip(f"no real {name}: set UDA_SHARED_DATA to a folder that holds it")
     return folder

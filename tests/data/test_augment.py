@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import colorsys
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data import fakes
-from uda.data.augment import augment_colors, augment_geometry
+from uda.data.augment import Geometry, augment_colors, augment_geometry
 from uda.data.augment_config import AugmentConfig
 
 VALUES = (0, 3, 7, 255)
@@ -67,6 +68,14 @@ def test_image_and_label_move_together_and_labels_stay_classes(size, scale, crop
     assert inside.any()
     far = np.abs(moved[..., 0].astype(int) - moved_label) > 150  # a pixel shows the other class
     assert (far & inside).mean() < 0.1 or min(size) * scale[0] < 8
+
+
+def test_a_third_of_a_label_is_the_middle_of_each_nine_and_so_is_the_image():
+    label = np.arange(216, dtype=np.uint8).reshape(12, 18)
+    third = Geometry(resized=(4, 6), window=(4, 6), start=(0, 0), mirrored=False)
+    assert np.array_equal(third.label(label), label[1::3, 1::3])
+    shown = third.image(np.repeat(label[..., None], 3, axis=-1))[..., 0].astype(int)
+    assert np.abs(shown - label[1::3, 1::3]).max() <= 1
 
 
 def test_a_crop_is_a_window_and_a_flip_is_a_mirror():
@@ -154,6 +163,43 @@ def test_each_strength_changes_its_own_quantity(only):
         torch.testing.assert_close(grey, grey_before, atol=1e-3, rtol=0)
     off = colors(images, color_jitter={"probability": 1, **dict.fromkeys(strengths, 0)})
     torch.testing.assert_close(off, images)
+
+
+def drawn(only, color=(0.2, 0.3, 0.25), strength=0.3, count=500):
+    """Many images of one colour and what one kind of jitter makes of them, RGB in [0, 1], (count, 3)."""
+    same = torch.tensor(color).view(1, 3, 1, 1).expand(count, 3, 2, 2).contiguous()
+    strengths = {**dict.fromkeys(["brightness", "contrast", "saturation", "hue"], 0), only: strength}
+    out = colors(same * 2 - 1, color_jitter={"probability": 1, **strengths})
+    return same[:, :, 0, 0], (out / 2 + 0.5)[:, :, 0, 0]
+
+
+def spread_evenly(amounts, low, high):
+    assert low - 1e-3 <= amounts.min() < low + 0.05 * (high - low)
+    assert high - 0.05 * (high - low) < amounts.max() <= high + 1e-3
+    assert abs(amounts.mean() - (low + high) / 2) < 0.05 * (high - low)
+
+
+def test_amounts_of_brightness_and_saturation_are_drawn_from_one_less_to_one_more_than_the_strength():
+    before, after = drawn("brightness")
+    spread_evenly(after.mean(1) / before.mean(1), 0.7, 1.3)
+    before, after = drawn("saturation")
+    # The distance of two channels is what saturation scales, whichever grey it is measured from.
+    spread_evenly((after[:, 1] - after[:, 0]) / (before[:, 1] - before[:, 0]), 0.7, 1.3)
+
+
+def test_contrast_scales_the_distances_from_an_images_mean():
+    half = torch.full((500, 3, 2, 2), 0.4)
+    half[..., 1] = 0.6
+    out = colors(
+        half * 2 - 1, color_jitter={"probability": 1, "brightness": 0, "saturation": 0, "hue": 0, "contrast": 0.3}
+    )
+    spread_evenly((out[..., 1] - out[..., 0])[:, 0, 0] / 2 / 0.2, 0.7, 1.3)
+
+
+def test_hue_is_turned_by_a_part_of_a_whole_turn():
+    _, after = drawn("hue", color=(0.6, 0.3, 0.3), strength=0.15)
+    hues = torch.tensor([colorsys.rgb_to_hsv(*color)[0] for color in after.tolist()])  # in turns, red at 0
+    spread_evenly((hues + 0.5) % 1 - 0.5, -0.15, 0.15)
 
 
 def test_blur_keeps_flat_images_and_smooths_others_also_tiny_ones():

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data import fakes
 from tests.e2e.conftest import must
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = fakes.SHARED_DATA
 
 pytestmark = pytest.mark.skipif(
     not (DATA / "gta5").is_dir() or not (DATA / "cityscapes").is_dir(),
-    reason="no true samples of GTA5 and Cityscapes beside the project (shared/data)",
+    reason="no true samples of GTA5 and Cityscapes: set UDA_SHARED_DATA to a folder that holds them",
 )
 
 LABEL_IDS = {"road": 7, "sidewalk": 8, "building": 11, "vegetation": 21, "sky": 23, "car": 26, "person": 24}

@@ -21,7 +21,7 @@ ALONE = {name: value for name, value in os.environ.items() if name not in ("RANK
 def launch(out: Path) -> str:
     command = [sys.executable, "-m", *TORCHRUN, "tests.engine.distributed_job", str(out)]
     variables = {**ALONE, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

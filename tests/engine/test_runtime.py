@@ -35,8 +35,39 @@ def test_precision_is_that_of_matrix_products(precision: str, kind: torch.dtype)
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
 
 
-def test_automatic_precision_is_one_of_both() -> None:
-    assert make_runtime(RuntimeConfig(device="cpu")).precision in ("float32", "bfloat16")
+@pytest.mark.parametrize(
+    ("capability", "flags", "wanted"),
+    [
+        ("AVX512", "flags: avx512f avx512_bf16", "bfloat16"),
+        ("AVX512_BF16", "flags: avx512_bf16 amx_bf16", "bfloat16"),
+        ("AVX512", "flags: avx512f", "float32"),
+        ("AVX2", "flags: avx512_bf16", "float32"),  # what PyTorch was built for, or told to keep to
+    ],
+)
+def test_automatic_precision_is_bfloat16_where_the_processor_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, capability: str, flags: str, wanted: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    file = SimpleNamespace(is_file=lambda: True, read_text=lambda: flags)
+    monkeypatch.setattr(runtime, "Path", lambda _: file)
+    assert make_runtime(RuntimeConfig(device="cpu")).precision == wanted
+
+
+def test_gradients_are_averaged_over_those_that_any_process_has() -> None:
+    """Of two processes: `both` has one here and there, `there` only there, `neither` nowhere."""
+    both, there, neither = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    both.grad = torch.tensor([2.0, 4.0])
+    other = torch.tensor([0.0, 0.0, 6.0, 6.0, 0.0, 0.0, 0.0, 1.0, 0.0])  # zeros for what is not there, then who has one
+    fake = SimpleNamespace(
+        device=torch.device("cpu"),
+        num_processes=2,
+        reduce=lambda flat, reduction: {"mean": (flat + other) / 2}[reduction],
+    )
+    Runtime(fake, "float32", RuntimeConfig()).average_gradients([both, there, neither])  # type: ignore[arg-type]
+    assert both.grad.tolist() == [1, 2]
+    assert there.grad is not None and there.grad.tolist() == [3, 3]
+    assert neither.grad is None  # else momentum and decay would move it
 
 
 def test_emulated_bfloat16_is_not_taken_for_the_hardwares(monkeypatch: pytest.MonkeyPatch) -> None:

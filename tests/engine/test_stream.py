@@ -146,6 +146,16 @@ def test_augmentation_follows_from_the_position_too() -> None:
     assert not equal(made(augmented(1), None), whole)
 
 
+def test_workers_read_the_same_batches() -> None:
+    def augmented() -> stream.Domain:
+        one = domain(5)
+        return stream.Domain(one.data, one.order, AugmentConfig(flip=0.5, crop=(2, 4)), 0, 0)
+
+    whole = made(augmented(), domain(7, number=1))
+    assert equal(made(augmented(), domain(7, number=1), runtime=cpu(workers=2)), whole)
+    assert equal(made(augmented(), domain(7, number=1), 6, runtime=cpu(workers=2)), whole[3:])
+
+
 def matched(seed: int, each: int = 3, **keys: Any) -> stream.Domain:
     """Target images whose labels are what a guide sees in them; which crop was taken, they tell."""
     one = dataclasses.replace(domain(7, number=1, seed=seed), **keys)

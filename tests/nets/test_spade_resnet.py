@@ -19,6 +19,7 @@ from uda.nets.oasis_discriminator import DiscriminatorAsSegmenter, OasisDiscrimi
 from uda.nets.spade_discriminator import ImageEncoder, MultiScalePatchDiscriminator
 from uda.nets.spade_resnet import (
     Spade,
+    SpadeBlock,
     SpadeGenerator,
     label_edges,
     label_layout,
@@ -190,6 +191,20 @@ def test_spectral_norm_is_where_the_authors_have_it() -> None:
     ends = {f"scales.{scale}.{end}" for scale in range(2) for end in ("first", "last")}
     assert normalised(patches) == convolutions(patches) - ends
     assert normalised(encoder) == convolutions(encoder)
+
+
+@pytest.mark.parametrize("after", [4, 6])
+def test_a_block_is_two_convolutions_behind_spade_and_a_skip(after: int) -> None:
+    torch.manual_seed(0)
+    block, features, map_ = SpadeBlock(4, after, 3, 5, "instance"), torch.randn(2, 4, 8, 8), torch.rand(2, 3, 8, 8)
+    hidden = block.first(F.leaky_relu(block.norm_first(features, map_), 0.2))
+    assert hidden.shape[1] == 4  # the fewer of both
+    skipped = features
+    if after != 4:
+        assert block.skip is not None and block.norm_skip is not None and block.skip.bias is None
+        skipped = block.skip(block.norm_skip(features, map_))
+    wanted = skipped + block.second(F.leaky_relu(block.norm_second(hidden, map_), 0.2))
+    torch.testing.assert_close(block(features, map_), wanted)
 
 
 def test_the_u_net_gives_one_logit_more_than_classes_at_full_size() -> None:

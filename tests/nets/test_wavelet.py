@@ -15,8 +15,8 @@ from uda.core.errors import ConfigError
 from uda.nets.spade_resnet import Spade
 from uda.nets.spectral import spectral_normalise
 from uda.nets.wavelet import haar, haar_inverse
-from uda.nets.wavelet_discriminator import WaveletDiscriminator, _deviation, blurred
-from uda.nets.wavelet_spade import WaveletSpade, _doubled_as_image, make_wavelet_generator
+from uda.nets.wavelet_discriminator import WaveletDiscriminator, _Convolution, _deviation, _Linear, blurred
+from uda.nets.wavelet_spade import WaveletSpade, WaveletSpadeBlock, _doubled_as_image, make_wavelet_generator
 
 
 def count(network: nn.Module) -> int:
@@ -183,3 +183,23 @@ def test_the_deviation_is_taken_within_groups() -> None:
     assert channel.shape == (6, 1, 2, 2)
     assert torch.allclose(channel[0::2], torch.full((3, 1, 2, 2), 6.0**0.5))
     assert torch.allclose(channel[1::2], torch.full((3, 1, 2, 2), 1e-4))
+
+
+def test_layers_of_the_wavelet_discriminator_keep_the_variance_from_first_weights_of_1() -> None:
+    torch.manual_seed(0)
+    # A leaky ReLU of slope 0.2 leaves (1 + 0.04) / 2 of the mean square, and the gain doubles it.
+    made = _Convolution(64, 64, 3)(torch.randn(8, 64, 16, 16))[..., 1:-1, 1:-1]
+    assert made.square().mean().item() == pytest.approx(1.04, rel=0.1)
+    assert _Linear(512, 512)(torch.randn(64, 512)).std().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("after", [8, 12])
+def test_a_wavelet_block_changes_behind_spade_and_skips_as_it_is(after: int) -> None:
+    torch.manual_seed(0)
+    block, map_ = WaveletSpadeBlock(8, after, 3, 5, "instance"), torch.rand(1, 3, 16, 16)
+    coefficients = torch.randn(1, 8, 8, 8)
+    skipped, changed = block(coefficients, map_)
+    assert torch.equal(skipped, coefficients if block.skip is None else block.skip(coefficients))
+    assert (block.skip is None) is (after == 8)
+    hidden = block.first(F.leaky_relu(block.norm_first(coefficients, map_), 0.2))
+    torch.testing.assert_close(changed, block.second(F.leaky_relu(block.norm_second(hidden, map_), 0.2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,9 @@ def test_class_median_is_the_sorted_rank_to_one_bin(seed: int, portion: float, c
         rank = min(round((1 - portion) * len(sure)), len(sure) - 1)
         wanted = min(sure[rank], cap) if len(sure) else 0.0
         assert wanted - WIDTH <= threshold <= wanted
+    maps, least = torch.cat(batches).numpy(), labeller.thresholds().astype(np.float32)
+    labels = np.where(maps.max(1) >= least[maps.argmax(1)], maps.argmax(1), 255)
+    assert np.array_equal(labeller.label(torch.from_numpy(maps)).numpy(), labels)
 
 
 def test_class_median_of_bdl_by_hand() -> None:
@@ -97,6 +101,10 @@ def test_class_balanced_is_the_sorted_rank_to_one_bin(seed: int, portion: float)
         chosen = math.floor(portion * len(sure))
         wanted = sure[::-1][chosen - 1] if chosen else 1.0
         assert wanted - WIDTH <= threshold <= wanted
+    maps = torch.cat(batches).numpy()
+    ratios = maps / labeller.thresholds().astype(np.float32)[:, None, None]
+    labels = np.where(ratios.max(1) >= 1, ratios.argmax(1), 255)
+    assert np.array_equal(labeller.label(torch.from_numpy(maps)).numpy(), labels)
 
 
 def test_class_balanced_lets_a_rare_class_win() -> None:
@@ -118,6 +126,21 @@ def test_class_balanced_may_choose_another_class_than_the_most_probable() -> Non
     assert labeller.thresholds().tolist() == pytest.approx([0.9, 0.4, 1.0], abs=WIDTH)
     torn = torch.tensor([0.55, 0.45, 0.0]).view(1, 3, 1, 1)
     assert labeller.label(torn).item() == 1
+
+
+@pytest.mark.parametrize(
+    "labeller",
+    [
+        ClassBalanced(ClassBalancedConfig(), 2),
+        ClassMedian(ClassMedianConfig(cap=1), 2),
+        Fixed(FixedConfig(threshold=1), 2),
+    ],
+    ids=lambda labeller: labeller.config.name,
+)
+def test_what_is_quite_sure_is_believed_where_nothing_less_is(labeller: Any) -> None:
+    maps = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3).contiguous()
+    labeller.observe(maps)
+    assert (labeller.label(maps) == 0).all()
 
 
 def test_fixed_keeps_what_reaches_the_threshold() -> None:

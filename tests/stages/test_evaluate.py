@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torch.nn.functional as F
 
+from tests.core.test_manifest import stage_directory
 from tests.data import fakes
 from tests.e2e.conftest import Answer, call
+from uda.core.console import Console
+from uda.engine import inference
+from uda.engine.inference import Predicted
+from uda.segmenters import _store
+from uda.stages.base import execute
+from uda.stages.evaluate import STAGE
 
 SPACE = """\
 name: three
@@ -103,3 +113,25 @@ def test_a_prediction_in_another_coding_is_not_mended_in_a_spec(own: Path) -> No
     assert score(own).err.splitlines()[-1].endswith(f"mode RGB, which coding 'id' does not read; {wanted}")
     wanted = "code predictions as the labels of own (coding: id), or set coding to train-ids"
     assert score(own, "--set", "coding=label-ids").err.splitlines()[-1].endswith(wanted)
+
+
+@pytest.mark.parametrize("upsample", ["logits", "softmax"])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_predictions_are_brought_to_the_labels_size_as_the_network_was_trained(
+    own: Path, monkeypatch: pytest.MonkeyPatch, upsample: str, align_corners: bool
+) -> None:
+    logits = 3 * torch.randn(1, 3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    label = np.random.default_rng(0).integers(7, 10, (13, 21), dtype=np.uint8)
+    fakes.save(own / "images/a.png", fakes.picture((13, 21), 0))
+    fakes.save(own / "labels/a.png", label)
+    (own / "target.csv").write_text("image,label,dataset\nimages/a.png,labels/a.png,own.yaml\n")
+    monkeypatch.setattr(inference, "predict", lambda *_, **__: iter([Predicted([0], logits)]))
+    network = SimpleNamespace(network=SimpleNamespace(align_corners=align_corners))
+    monkeypatch.setattr(_store, "load_segmenter", lambda *_, **__: network)
+    config = {"label_space": str(own / "three.yaml"), "size": SHAPE, "upsample": upsample, "runtime": {"device": "cpu"}}
+    inputs = {"segmenter": stage_directory(own / "segmenter", {"x": b"x"}), "target": own / "target.csv"}
+    execute(STAGE, STAGE.config.model_validate(config), inputs, own / "score", Console())
+    scores = logits.softmax(1) if upsample == "softmax" else logits
+    guess = F.interpolate(scores, (13, 21), mode="bilinear", align_corners=align_corners).argmax(1)[0].numpy()
+    wanted = np.histogram2d((label - 7).ravel(), guess.ravel(), bins=3, range=((0, 3), (0, 3)))[0]
+    assert np.array_equal(pd.read_csv(own / "score/confusion.csv", index_col=0).to_numpy(), wanted)

@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.core.test_manifest import stage_directory
 from tests.data import fakes
@@ -36,7 +38,8 @@ class Told:
 
     def predict(self, *_: object, **__: object) -> Iterator[Predicted]:
         self.passes += 1
-        yield Predicted([0, 1], self.logits_BNHW)
+        for index in (1, 0):  # in no order of the manifest's, as with several processes
+            yield Predicted([index], self.logits_BNHW[index : index + 1])
 
 
 def label(folder: Path, told: Told, monkeypatch: pytest.MonkeyPatch, **strategy: object) -> dict[str, Any]:
@@ -71,6 +74,18 @@ def test_coverage_is_the_believed_part_of_what_is_predicted_as_a_class(
     # What is torn is labelled as a car: a pixel more of cars, and believed of what was predicted to be road.
     assert found == [[14, 2, 0], [8, 6, 0], [12 / 14, 1, None]]
     assert metrics["coverage"] == 14 / 16
+
+
+def test_each_image_has_its_own_labels_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = (3 * torch.randn(16, 3, generator=generator)).softmax(1)
+    told = Told([(float(a), float(b), float(c)) for a, b, c in pixels])
+    metrics = label(tmp_path, told, monkeypatch, name="class_balanced", portion=0.5)
+    thresholds = np.array([metrics["classes"][name]["threshold"] for name in ("road", "car", "sky")], np.float32)
+    ratios = told.logits_BNHW.softmax(1).numpy() / thresholds[:, None, None]
+    wanted = np.where(ratios.max(1) >= 1, ratios.argmax(1), 255)
+    made = np.stack([np.asarray(Image.open(tmp_path / f"out/labels/{name}.png")) for name in "ab"])
+    assert np.array_equal(made, wanted) and len(np.unique(wanted)) == 4
 
 
 @pytest.mark.parametrize(("name", "passes"), [("fixed", 1), ("class_median", 2), ("class_balanced", 2)])
