@@ -27,25 +27,25 @@ setup(
     entry_points={"console_scripts": ["uda=uda.cli:main"]},
     install_requires=[
         "accelerate>=1.0",  # devices, precision, processes
-        "click>=8.1",
+        "click>=8.1",  # the command line
         "jinja2>=3.1",  # report
         "kornia>=0.8",  # colour spaces and augmentation on the device
         "matplotlib>=3.8",  # curves in the report
-        "numpy>=2.0",
+        "numpy>=2.0",  # pixels between reading and the device
         "opencv-python-headless>=4.10",  # 16-bit multi-channel PNGs (SYNTHIA), drawing of mini-city
-        "pandas>=2.2",
+        "pandas>=2.2",  # manifests and tables of scores
         "pillow>=10.3",  # palette PNGs, the recipes' antialiased bicubic
-        "pydantic>=2.9",
-        "pyyaml>=6.0",
-        "rich>=13.7",
-        "safetensors>=0.4.5",
-        "segmentation-models-pytorch>=0.4",
-        "tensorboard>=2.17",
-        "timm>=1.0",
-        "torch>=2.5",
+        "pydantic>=2.9",  # settings, checked and explained
+        "pyyaml>=6.0",  # recipes and pipelines
+        "rich>=13.7",  # progress bars
+        "safetensors>=0.4.5",  # weights that run no code
+        "segmentation-models-pytorch>=0.4",  # encoders and architectures
+        "tensorboard>=2.17",  # curves, where asked for
+        "timm>=1.0",  # further encoders
+        "torch>=2.5",  # networks and their training
         "torch-fidelity>=0.4.0",  # the Inception network that FID, KID and IS are defined on
         "torchmetrics>=1.9",  # FID, KID's kernel, MS-SSIM, LPIPS (its `_LPIPS` takes weights from a file)
-        "torchvision>=0.20",
+        "torchvision>=0.20",  # VGG16; smp and timm need it
     ],
     extras_require={
         "test": [

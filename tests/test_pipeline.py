@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from uda.core import registry, resources
 from uda.core.config import settings_that_matter
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
+from uda.core.manifest import MANIFEST, Manifest
 from uda.core.rundir import RunDirectory
 from uda.pipeline import Planned, Request, expand, plan
 from uda.stages.base import Job, execute
@@ -347,6 +349,21 @@ def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest
     assert house.expand(device="cuda")
 
 
+def test_steps_on_the_cpu_beside_steps_on_a_gpu_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert house.refused("oracle.runtime.device=cpu", device="cuda") == (
+        "runtime.device: oracle is to run on the CPU and source_only on a GPU (cuda), and a run has one of the two; "
+        "leave it out, and give all steps one by --device"
+    )
+    assert house.expand("oracle.runtime.device=cuda:1", device="cuda")
+    monkeypatch.setattr("uda.stages._asked._sees_gpu", lambda: True)
+    told = house.refused("evaluate.runtime.device=cpu")
+    assert "source_only_score is to run on the CPU and source_only on a GPU (auto)" in told
+    assert house.expand("prepare.runtime.device=cpu")  # has no network
+    monkeypatch.setattr("uda.stages._asked._sees_gpu", lambda: False)
+    assert house.expand("evaluate.runtime.device=cpu")
+
+
 def test_a_start_that_names_no_step_is_told(house: House) -> None:
     house.graph["start"] = {"segment": "sorce_only"}
     assert "did you mean 'source_only'?" in house.refused()
@@ -436,6 +453,15 @@ def test_a_wrong_assignment_to_a_step_is_told_as_it_was_typed(house: House) -> N
     assert house.refused("labels.batch").startswith("--set: 'labels.batch' is no assignment; write it as")
     assert house.refused("labels.batch=[").startswith("--set labels.batch=[: while parsing")
     assert house.refused("translate.config=3").startswith("--set translate.config=3: each_round.translate.config")
+
+
+def test_the_mistakes_in_all_steps_are_told_at_once_and_each_once(house: House) -> None:
+    house.step("evaluate")["inputs"]["target"] = "vall/samples.csv"
+    said = house.refused("segment.fit.imges=5", "labels.batch=0", "labels.sise=3", rounds=2)
+    first, *more, last = said.split(" | ")
+    assert first == "--set segment.fit.imges=5: fit.imges: unknown key, did you mean 'images'?"  # in three
+    assert sorted(one.partition(": ")[0] for one in more) == ["--set labels.batch=0", "--set labels.sise=3"]
+    assert last == "step evaluate: input 'vall/samples.csv' names no step; did you mean 'val'?"
 
 
 def test_the_label_space_is_the_pipelines_for_every_stage(house: House) -> None:
@@ -606,8 +632,14 @@ def test_every_shipped_pipeline_is_planned_on_mini_city_by_its_tiny_overlay(name
     assert {decision.action for _, decision in plan(planned, force=False)} == {"run"}
 
 
+def unchecked(house: House, *assignments: str, **fields: Any) -> list[Planned]:
+    """Steps whose settings are not looked at: the house's methods are none."""
+    planned = house.expand(*assignments, **fields).values()
+    return [dataclasses.replace(one, stage=dataclasses.replace(one.stage, check=None)) for one in planned]
+
+
 def reasons(house: House, *assignments: str, force: bool = False, **fields: Any) -> dict[str, tuple[str, str]]:
-    planned = list(house.expand(*assignments, **fields).values())
+    planned = unchecked(house, *assignments, **fields)
     return {one.name: (decision.action, decision.reason) for one, decision in plan(planned, force=force)}
 
 
@@ -694,10 +726,85 @@ def test_another_seed_shares_the_data(house: House) -> None:
 def test_an_interrupted_step_is_resumed_and_the_rest_runs(house: House) -> None:
     run_fake(house, stop_before="translate@1")
     one = house.expand()["translate@1"]
-    decision = {step.name: made for step, made in plan(list(house.expand().values()), force=False)}["translate@1"]
+    decision = {step.name: made for step, made in plan(unchecked(house), force=False)}["translate@1"]
     RunDirectory(one.out).begin(decision.fingerprint, {})
     found = reasons(house)
     assert found["oracle_score"][0] == "skip"
     assert found["translate@1"] == ("resume", "interrupted run of the same settings found")
     assert found["labels@1"] == ("run", "not made yet")
     assert found["segment@1"] == ("run", "its input translate@1 is made first")
+
+
+@pytest.mark.parametrize("kind", ["folder", "other stage", "file above"])
+def test_a_place_of_anothers_is_told_before_the_first_step_runs(house: House, kind: str) -> None:
+    place = house.out / "round_2/evaluate"
+    if kind == "file above":
+        place.parent.parent.mkdir()
+        place.parent.write_text("mine")
+        told = f"{place.parent}: is a file, not a folder"
+    else:
+        place.mkdir(parents=True)
+        (place / "thesis.tex").write_text("mine")
+        told = f"{place}: exists and was not made by this program"
+    if kind == "other stage":
+        Manifest("segment", 1, "f", "not made yet", {}, {}, {}, "o").write(place / MANIFEST)
+        told = f"{place}: holds the results of 'segment'"
+    step = "translate@2" if kind == "file above" else "evaluate@2"
+    for force in (False, True):
+        with pytest.raises(ConfigError) as caught:
+            reasons(house, force=force)
+        assert str(caught.value) == f"step {step}: {told}; choose another --out"
+    assert reasons(house, rounds=1)["evaluate@1"] == ("run", "its input segment@1 is made first")
+
+
+def few_pairs(out: Path, *assignments: str) -> list[Planned]:
+    request = Request("minicity_few_pairs", out, rounds=2, tiny=True, assignments=assignments)
+    return expand(request, Console(quiet=True))
+
+
+def make(planned: Sequence[Planned]) -> None:
+    """Leave what the checks of later steps ask for: a manifest, and which translator was fitted."""
+
+    def run(job: Job) -> dict[str, Any]:
+        label = "x.png" if getattr(job.config, "labels", True) else ""
+        job.run.write("samples.csv", f"image,label,dataset\nx.png,{label},cityscapes\n".encode())
+        for name in ("x.png", "gta5/x.png", "cityscapes/x.png"):
+            job.run.write(name, b"")
+        translator = getattr(job.config, "translator", None)
+        job.run.write("model.json", json.dumps({"translator": {"name": getattr(translator, "name", None)}}).encode())
+        return {}
+
+    for one in planned:
+        stage = dataclasses.replace(one.stage, run=run, check=None)
+        inputs = {name: source.path for name, source in one.inputs.items()}
+        execute(stage, one.config, inputs, one.out, Console(quiet=True))
+
+
+def actions(planned: Sequence[Planned], *, force: bool = False) -> dict[str, str]:
+    return {one.name: decision.action for one, decision in plan(planned, force=force)}
+
+
+def test_a_translator_that_is_fitted_anew_is_not_held_against_the_one_that_is_there(tmp_path: Path) -> None:
+    out, other = tmp_path / "run", "translate.config=[translate/minicity_tcr, overlays/few_pairs]"
+    make(few_pairs(out))
+    assert set(actions(few_pairs(out)).values()) == {"skip"}
+    found = actions(few_pairs(out, other))
+    assert {found[name] for name in ("translate@1", "translate@2", "segment@2")} == {"run"}
+    assert {found[name] for name in ("start", "oracle")} == {"skip"}
+    pipeline.check(few_pairs(out, other))
+    model = out / "round_1/translate/model.json"
+    model.write_text(model.read_text().replace("semi_paired", "tcr"))  # what stays is looked at
+    with pytest.raises(ConfigError, match=r"^step translate@2: .*round_1/translate: holds a fitted 'tcr'"):
+        plan(few_pairs(out), force=False)
+    assert set(actions(few_pairs(out), force=True).values()) == {"run"}
+
+
+def test_labels_that_are_read_anew_are_not_missed_before(tmp_path: Path) -> None:
+    bare = "val.labels=false"
+    make(few_pairs(tmp_path, bare))
+    with pytest.raises(DataError, match=r"^step source_only_score: .*has no label to score against"):
+        plan(few_pairs(tmp_path, bare), force=False)
+    found = actions(few_pairs(tmp_path))
+    assert {name for name, action in found.items() if action == "run"} == {
+        "val", "source_only_score", "oracle_score", "evaluate@1", "evaluate@2"
+    }  # fmt: skip

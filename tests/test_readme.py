@@ -78,7 +78,15 @@ def test_a_translator_of_ones_own_is_fitted_and_renders(tmp_path: Path) -> None:
     must("minicity", "--tiny", "--out", tmp_path / "city")
     for name, layout in (("gta5", "gta5"), ("cityscapes", "cityscapes")):
         must("prepare", name, tmp_path / "city" / layout, "--out", tmp_path / f"{name}.csv")
-    own = ("--set", "translator.name=my_translator:MyTranslator", "--set", "size=[64,128]", "--set", "fit.images=4")
+    own = (
+        "--set",
+        "translator.name=my_translator:MyTranslator",
+        "--set",
+        "size=[64,128]",
+        "--set",
+        "augment.crop=null",
+    )
+    own += ("--set", "fit.images=4")
     given = ("--source", tmp_path / "gta5.csv", "--target", tmp_path / "cityscapes.csv")
     command = [sys.executable, "-m", "uda", "translate", *map(str, (*own, *given, "--out", tmp_path / "out"))]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}

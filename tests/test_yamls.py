@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from uda.core import registry
 from uda.core.config import Layers, validate
 from uda.core.console import Console
-from uda.core.resources import folder
+from uda.core.resources import find_yaml, folder
 from uda.data.label_space import load_space
 from uda.data.spec import load_spec
 from uda.pipeline import Request, check, expand
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.yaml"))
 DATA = sorted((ROOT / "data_manifests").rglob("*.yaml"))
-COUNTS = {"configs": 86, "pipelines": 11, "data_manifests": 1}
+COUNTS = {"configs": 89, "pipelines": 11, "data_manifests": 1}
 """Said by hand, so that a file that the globs miss is missed here too."""
 
 STAGES = {
@@ -95,9 +96,28 @@ def test_label_spaces_load(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [one for one in CONFIGS if one.parent.name == "overlays"], ids=label)
 def test_overlays_are_laid_over_something(path: Path) -> None:
-    users = [*PIPELINES, ROOT / "uda" / "compare.py"]
+    users = [*PIPELINES, ROOT / "uda" / "compare.py", ROOT / "README.md"]
     of_a_kind = path.stem.replace("minicity_", "{kind}_").replace("pocket_", "{kind}_")  # as the comparison names them
     assert any(f"overlays/{name}" in one.read_text() for one in users for name in (path.stem, of_a_kind))
+
+
+@pytest.mark.parametrize("tiny", [False, True], ids=["full", "tiny"])
+@pytest.mark.parametrize("name", ["advent", "class_balanced", "multi_level"])
+def test_overlays_of_ones_own_choice_fit_the_config_that_their_command_names(
+    name: str, tiny: bool, tmp_path: Path
+) -> None:
+    ((verb, rest),) = re.findall(r"Run: uda (\S+) (.*)", find_yaml("configs", f"overlays/{name}").read_text())
+    names, stage = re.findall(r"--config (\S+)", rest), get_stage(verb)
+    assert names[-1] == f"overlays/{name}"
+    files = [find_yaml("configs", one) for one in names]
+    config: Any = validate(stage.config, Layers().add_files(files, tiny=tiny))
+    bare = validate(stage.config, Layers().add_files(files[:-1], tiny=tiny))
+    assert config != bare
+    if verb == "segment":
+        assert stage.check is not None
+        stage.check(config, {one: tmp_path / one for one in ("source", "target")})
+        method = registry.load("segmenters", config.segmenter.name)
+        assert config.adversary.levels == method.heads(config.segmenter) == ("main", "aux")  # none is left alone
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=label)
@@ -149,6 +169,31 @@ def test_a_pipeline_takes_the_translators_that_its_header_names(
     assert [one.config for one in own if one.stage.name != "translate"] == [
         one.config for one in swapped if one.stage.name != "translate"
     ]
+
+
+def test_bdls_order_and_start_are_had_as_the_papers_pipeline_says(tmp_path: Path) -> None:
+    text = (ROOT / "pipelines/gta5_to_cityscapes.yaml").read_text()
+    bdl, adapt = (f"  {first}\n    {rest}\n" for first, rest in re.findall(r"^#   (\w+: .*)\n# +(.*)$", text, re.M))
+    told = re.findall(r"--set ((?:bdl|adapt)\.\S+)", text)
+    for old, new in (
+        ("\nbefore:\n", f"\nbefore:\n{bdl}"),
+        ("\neach_round:\n", f"\neach_round:\n{adapt}"),
+        ("start: {segment: source_only}", "start: {segment: bdl}"),
+        ("{segmenter: previous.segment, target", "{segmenter: adapt, target"),
+        ("pseudo: pseudo_label/samples.csv}", "pseudo: pseudo_label/samples.csv, init: previous.segment}"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (tmp_path / "mine.yaml").write_text(text)
+    request = Request(pipeline=str(tmp_path / "mine.yaml"), out=tmp_path / "run", data=tmp_path, assignments=told)
+    planned = {one.name: one for one in expand(request, Console(quiet=True))}
+    assert planned["segment@1"].inputs["init"].step == planned["translate@1"].inputs["guide"].step == "bdl"
+    assert planned["pseudo_label@2"].inputs["segmenter"].step == "adapt@2"
+    start: Any = planned["bdl"].config
+    assert start.fit.images == 0 and planned["bdl"].inputs["init"].path == tmp_path / "BDL.pth"
+    config: Any = planned["adapt@2"].config
+    assert config.fit.images == 80_000 and config.size == (512, 1024) and config.adversary is not None
+    assert config.schedule.span == pytest.approx(250_000 / 80_000)
 
 
 def test_shipped_folders_are_found_without_an_install() -> None:

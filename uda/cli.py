@@ -90,7 +90,9 @@ def minicity(options: Common) -> None:
 @click.argument("dataset")
 @click.argument("root", type=EXISTING)
 @click.option("--split", help="A split of the data set; all splits where left out.")
-@some("configs", "assignments", "out", "dry_run", "as_json")
+@some("configs", "assignments", "out")
+@click.option("--dry-run", is_flag=True, help="Check everything; write nothing.")
+@some("as_json")
 def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
     """Index and check the data set at ROOT, and write its manifest to --out FILE.csv.
 
@@ -103,7 +105,8 @@ def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
     _, config = _stage_settings("prepare", options, {"dataset": dataset, **({"split": split} if split else {})})
     speaker = console()
     metrics = prepare_to_csv(config, root, options.out, speaker, dry_run=options.dry_run)
-    speaker.result(json.dumps(metrics, indent=2) if options.as_json else str(options.out))
+    written = f"{options.out}: would be written" if options.dry_run else str(options.out)
+    speaker.result(json.dumps(metrics, indent=2) if options.as_json else written)
 
 
 def _with(options: Common, assignments: list[str]) -> Common:
@@ -243,13 +246,19 @@ def iterate(
 
 
 @cli.command()
+@jobs_option
 @loop
-def plan(pipeline: str, rounds: int | None, seeds: tuple[int, ...], options: Common, **paths: Path | None) -> None:
-    """Say what `iterate` would run, and why; run nothing."""
-    from uda.iterate import decide, show_plan
+def plan(
+    pipeline: str, rounds: int | None, seeds: tuple[int, ...], jobs: int, options: Common, **paths: Path | None
+) -> None:
+    """Say what `iterate` would run, and why; run nothing. It takes all options of `iterate`.
 
+    Of --jobs it says whether so many steps can run at a time.
+    """
     requests, speaker = _requests(pipeline, rounds, seeds, options, **paths), console()
-    show_plan(decide(requests, speaker), requests, speaker, as_json=options.as_json)
+    from uda.iterate import iterate as run
+
+    run(requests, speaker, dry_run=True, as_json=options.as_json, jobs=jobs)
 
 
 @cli.command()

@@ -38,11 +38,10 @@ def iterate(
         as_json: print the report (a list of them for several seeds), or the plan, as JSON instead of a table.
         jobs: steps to run at a time, of whichever seed.
     """
+    runner.check_jobs(jobs)
     decided = decide(requests, console)
-    for folder in {request.out for request in requests} | ({requests[0].out.parent} if len(requests) > 1 else set()):
-        check_reports(folder)
     if dry_run:
-        show_plan(decided, requests, console, as_json=as_json)
+        show_plan(decided, requests, console, as_json=as_json, jobs=jobs)
         return
     with ExitStack() as claims:
         for request in requests if is_first_process() else ():
@@ -61,7 +60,7 @@ def _iterate(
 ) -> None:
     steps = [one for plan in decided for one in plan]
     for one, decision in steps:
-        console.say(f"{one.name}: {decision.action} ({decision.reason})")
+        console.say(_line(one, decision))
     # A bad label of one's own would end the run hours in.
     own_data.check_labels([one for one, decision in steps if decision.action != "skip"], console)
     order = say_cost(steps, requests[0], console, measure=True, jobs=jobs)
@@ -74,8 +73,8 @@ def _iterate(
     def on_done(one: pipeline.Planned, ran: runner.Ran) -> None:
         if one.row is None or one.name not in running or not is_first_process():
             return
-        console.say(f"{one.name}: {one.row} {100 * ran.done[one.name].metrics['miou']:.1f} mIoU")
         plan, request = runs[one.name]
+        console.say(f"{one.name}: {one.row} {_mean(ran.done[one.name].metrics, request)}")
         if any(one.name not in ran.done for one in plan):
             _write_so_far(plan, request, running - ran.done.keys(), console)
         elif len(plans) > 1:  # other seeds go on; one alone is written below
@@ -88,6 +87,13 @@ def _iterate(
         for report, request in zip(reports, requests, strict=True):
             _write(report, request)
         _tell(reports, requests, console, as_json=as_json)
+
+
+def _mean(metrics: Mapping[str, Any], request: pipeline.Request) -> str:
+    """The mean of an evaluation that the run's verdict is about, in percent, and what it is called."""
+    over = pipeline.load_pipeline(request).mean_over
+    score = metrics["miou"] if over is None else metrics["subsets"][over]
+    return f"{100 * (score or 0.0):.1f} mIoU{over or ''}"
 
 
 def _drop_older(
@@ -166,16 +172,17 @@ def decide(requests: Sequence[pipeline.Request], console: Console) -> list[list[
     Steps of several requests are named after their seed, as in `seed_1/translate@2`.
 
     Raises:
-        ConfigError: settings are wrong, or contradict one another or the inputs.
+        ConfigError: settings are wrong, or contradict one another or the inputs; a place is another's.
         DataError: the data are not there, or lack labels that a step learns from.
     """
+    for folder in {request.out for request in requests} | ({requests[0].out.parent} if len(requests) > 1 else set()):
+        check_reports(folder)
     found = []
     for request in requests:
         planned = pipeline.expand(request, console)
-        pipeline.check(planned)
         if len(requests) > 1:
             planned = [_below(request.out.name, one) for one in planned]
-        found.append(list(pipeline.plan(planned, force=request.force)))
+        found.append(pipeline.plan(planned, force=request.force))
     return found
 
 
@@ -189,21 +196,42 @@ def _below(place: str, one: pipeline.Planned) -> pipeline.Planned:
 
 
 def show_plan(
-    decided: Sequence[Sequence[Decided]], requests: Sequence[pipeline.Request], console: Console, *, as_json: bool
+    decided: Sequence[Sequence[Decided]],
+    requests: Sequence[pipeline.Request],
+    console: Console,
+    *,
+    as_json: bool,
+    jobs: int = 1,
 ) -> None:
-    """Print a line for each step, or a list of JSON objects (step, action, reason), and say what the steps need.
+    """Print a line for each step, or a list of JSON objects, and say what the steps need.
+
+    An object has the keys step, action, reason and reads_target_labels.
 
     Raises:
         DataError: the disk is too small.
     """
     steps = [one for plan in decided for one in plan]
     if as_json:
-        rows = [{"step": one.name, "action": made.action, "reason": made.reason} for one, made in steps]
+        rows = [
+            {
+                "step": one.name,
+                "action": made.action,
+                "reason": made.reason,
+                "reads_target_labels": one.reads_target_labels,
+            }
+            for one, made in steps
+        ]
         console.result(json.dumps(rows, indent=2))
     else:
         for one, decision in steps:
-            console.result(f"{one.name}: {decision.action} ({decision.reason})")
-    say_cost(steps, requests[0], console, measure=False)
+            console.result(_line(one, decision))
+    say_cost(steps, requests[0], console, measure=False, jobs=jobs)
+
+
+def _line(one: pipeline.Planned, decision: Decision) -> str:
+    """What a step would do and why, and what is not to be overlooked about it."""
+    learns = "; learns from target labels" if one.reads_target_labels else ""
+    return f"{one.name}: {decision.action} ({decision.reason}){learns}"
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -216,7 +244,7 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
 def say_cost(
     decisions: Sequence[Decided], request: pipeline.Request, console: Console, *, measure: bool, jobs: int = 1
 ) -> Sequence[pipeline.Planned] | None:
-    """Say how much disk and about how long the steps to run need.
+    """Say how much disk and about how long the steps to run need, and of several jobs how many are of use.
 
     Args:
         decisions: of all steps.
@@ -245,6 +273,10 @@ def say_cost(
     free = shutil.disk_usage(existing).free
     time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"
     console.say(f"needs about {size(estimate.bytes)} of disk ({size(free)} free) and {time_text} on this machine")
+    if jobs > 1:
+        most = runner.at_a_time(todo)
+        text = f"up to {jobs}" if jobs <= most else f"as they wait for one another no more than {most}"
+        console.say(f"--jobs {jobs}: {text} of these steps run at a time")
     if estimate.bytes > free:
         raise DataError(
             f"about {size(estimate.bytes)} are needed and {size(free)} are free", existing, "free some disk"
@@ -257,8 +289,7 @@ def summarize(
 ) -> dict[str, Any]:
     """The content of `report.json`: a row for each evaluation that has a name.
 
-    The gap closed is that of the last round: choosing the best by target labels would be selection on the test set.
-    It is null where the oracle is no better than source only: there is no gap then.
+    The gap closed is null where the oracle is no better than source only: there is no gap then.
     """
     rows = []
     classes: list[str] = []
@@ -269,17 +300,12 @@ def summarize(
         classes = metrics.pop("classes")
         rows.append({"name": one.row, "round": None if one.comparator else one.round, **metrics})
     rows.sort(key=_place)
-    scores = {row["name"]: row["miou"] for row in rows}
-    last = [row["miou"] for row in rows if row["round"] is not None]
-    closed = None
-    if last and {"source only", "oracle"} <= set(scores) and scores["oracle"] > scores["source only"]:
-        closed = (last[-1] - scores["source only"]) / (scores["oracle"] - scores["source only"])
     loaded = pipeline.load_pipeline(request)
     segmenter = _last_segmenter(planned)
-    return {
+    report = {
         "classes": classes,
         "rows": rows,
-        "gap_closed": closed,
+        "mean_over": loaded.mean_over,
         "pipeline": request.pipeline,
         "seed": request.seed or 0,
         "label_space": loaded.label_space,
@@ -288,6 +314,7 @@ def summarize(
         "segmenter": None if segmenter is None else _below_run(segmenter, request),
         "data": _own_data(request),
     }
+    return {**report, "gap_closed": reporting.gap_closed(report)}
 
 
 def _last_segmenter(planned: Sequence[pipeline.Planned]) -> pipeline.Planned | None:

@@ -7,7 +7,7 @@ same round, else one of `before`. `previous.STEP` is that step of the last round
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, UdaError, nearest
 from uda.core.resources import find_yaml
-from uda.stages._asked import check_device, check_made, check_out, wants_weights
-from uda.stages.base import Decision, Stage, StageConfig, decide
+from uda.data.label_space import load_space
+from uda.stages._asked import check_devices, check_made, check_out, together, wants_weights
+from uda.stages.base import Decision, Stage, StageConfig, check_place, decide
 from uda.stages.catalog import get_stage
 
 _PREVIOUS = "previous."
@@ -63,6 +64,9 @@ class Pipeline(Config):
     """Steps of every round."""
     published: str | None = None
     """Which published rows are comparable (a key of data_manifests/published.yaml)."""
+    mean_over: str | None = None
+    """The label space's subset whose mean counts, where the source lacks classes that an oracle can learn (SYNTHIA: 16
+    or 13 of Cityscapes' 19); null: all classes."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,14 @@ def load_pipeline(request: Request) -> Pipeline:
             steps = {part: layers.data.get(part) or {} for part in ("before", "each_round")}
             for part in (part for part, names in steps.items() if step in names):
                 layers.add(f"--set {text}", {part: Layers().add_assignments([text]).data})
-    return validate(Pipeline, layers)
+    pipeline = validate(Pipeline, layers)
+    if pipeline.mean_over is None:
+        return pipeline
+    space = load_space(pipeline.label_space)
+    if pipeline.mean_over not in space.subsets and any(text.startswith("label_space=") for text in request.assignments):
+        return pipeline.model_copy(update={"mean_over": None})  # it is the pipeline's own label space's
+    space.subset_indices(pipeline.mean_over)  # says which there are
+    return pipeline
 
 
 def _reconfigured(assignment: str) -> str | None:
@@ -166,23 +177,19 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
     """
     check_out(request.out)
     rounds = pipeline.rounds if request.rounds is None else request.rounds
-    names = {*pipeline.before, *pipeline.each_round}
-    settings = _by_step(request, pipeline, names)
-    planned = [_plan_step(request, pipeline, name, step, None, settings) for name, step in pipeline.before.items()]
-    for number in range(1, rounds + 1):
-        planned += [
-            _plan_step(request, pipeline, name, step, number, settings) for name, step in pipeline.each_round.items()
-        ]
+    settings = _by_step(request, pipeline, {*pipeline.before, *pipeline.each_round})
+    planned = _plan_steps(request, pipeline, rounds, settings)
     _check_rows(planned, request)
-    for device in sorted({one.config.runtime.device for one in planned}):
-        check_device(device)
     own = [
         head
         for head, texts in settings.items()
         if any(t.startswith((f"{head}.fit=", f"{head}.fit.images=")) for t in texts)
     ]
     planned = budget.with_budgets(planned, pipeline, own)
-    return _sorted(own_data.without_unwanted(planned, request, console))
+    planned = _sorted(own_data.without_unwanted(planned, request, console))
+    learning = [one for one in planned if one.stage.name not in own_data.STAGES]
+    check_devices({one.name.partition("@")[0]: one.config.runtime.device for one in learning})
+    return planned
 
 
 def _check_rows(planned: Sequence[Planned], request: Request) -> None:
@@ -227,6 +234,24 @@ def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str,
         if not _reconfigured(text):
             found.setdefault(head, []).append(text)
     return found
+
+
+def _plan_steps(request: Request, pipeline: Pipeline, rounds: int, settings: dict[str, list[str]]) -> list[Planned]:
+    """The steps of all rounds; where some cannot be planned, the mistakes in all of them at once."""
+    steps: list[tuple[int | None, str, Step]] = [(None, *one) for one in pipeline.before.items()]
+    steps += [(number, *one) for number in range(1, rounds + 1) for one in pipeline.each_round.items()]
+    planned: list[Planned] = []
+    mistakes: dict[str, ConfigError] = {}
+    for at, name, step in steps:
+        if name in mistakes:  # made in every round
+            continue
+        try:
+            planned.append(_plan_step(request, pipeline, name, step, at, settings))
+        except ConfigError as error:
+            mistakes[name] = error
+    if mistakes:
+        raise together([*mistakes.values()])
+    return planned
 
 
 def _plan_step(
@@ -326,37 +351,50 @@ def _sorted(planned: list[Planned]) -> list[Planned]:
 
 
 def check(planned: Sequence[Planned]) -> None:
-    """Look at the settings of every step before the first one runs.
+    """Refuse what `plan` refuses, before the first step runs."""
+    plan(planned, force=False)
+
+
+def plan(planned: Sequence[Planned], *, force: bool) -> list[tuple[Planned, Decision]]:
+    """Say for each step whether it would run, and why, once it is known that it can; nothing is run.
 
     Raises:
-        ConfigError: of the first step whose settings cannot work.
+        ConfigError: of the first step whose settings cannot work, or whose place is another's.
         DataError: of the first step that lacks something which no other step makes.
     """
     own_data.check_manifests(planned)
-    for one in planned:
-        if one.stage.check is None:
-            continue
-        later = [source.path for source in one.inputs.values() if source.step is not None and not source.path.exists()]
-        try:
-            one.stage.check(one.config, _paths(one))
-        except UdaError as error:
-            if not isinstance(error, DataError) or error.where not in later:
-                raise one.named(error) from error
-
-
-def plan(planned: Sequence[Planned], *, force: bool) -> Iterator[tuple[Planned, Decision]]:
-    """Say for each step whether it would run, and why; nothing is run."""
     running: set[str] = set()
+    found = []
     for one in planned:
-        waits = [source.step for source in one.inputs.values() if source.step in running]
-        if waits:
-            decision = Decision("run", f"its input {waits[0]} is made first")
-        else:
-            decision = decide(one.stage, one.config, _paths(one), one.out, force=force)
+        try:
+            _check(one, running)
+            decision = _decide(one, running, force=force)
+        except UdaError as error:
+            raise one.named(error) from error
         if decision.action != "skip":
             running.add(one.name)
-        yield one, decision
+        found.append((one, decision))
+    return found
 
 
-def _paths(one: Planned) -> dict[str, Path]:
-    return {name: source.path for name, source in one.inputs.items()}
+def _check(one: Planned, running: Collection[str]) -> None:
+    """Look at a step's settings and inputs; what a step that will run leaves is not there yet, even if an older is."""
+    if one.stage.check is None:
+        return
+    inputs = one.inputs.items()
+    paths = {key: source.path / "later" if source.step in running else source.path for key, source in inputs}
+    later = [paths[key] for key, source in inputs if source.step is not None and not paths[key].exists()]
+    try:
+        one.stage.check(one.config, paths)
+    except DataError as error:
+        if error.where not in later:
+            raise
+
+
+def _decide(one: Planned, running: Collection[str], *, force: bool) -> Decision:
+    waits = [source.step for source in one.inputs.values() if source.step in running]
+    if waits:
+        check_place(one.stage, one.out)
+        return Decision("run", f"its input {waits[0]} is made first")
+    paths = {name: source.path for name, source in one.inputs.items()}
+    return decide(one.stage, one.config, paths, one.out, force=force)

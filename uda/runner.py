@@ -71,10 +71,8 @@ def run(
     Raises:
         ConfigError: several jobs in a launch of several processes.
     """
+    check_jobs(jobs)
     if jobs > 1:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            mend = "leave --jobs out, or start the command by itself"
-            raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
         waiting = turns.by_urgency(planned) if order is None else list(order)
         return _side_by_side(waiting, console, force=force, jobs=jobs, go_on=go_on, on_done=on_done)
     ran = Ran()
@@ -92,6 +90,47 @@ def run(
         else:
             on_done(one, ran)
     return ran
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuse several steps at a time in a launch of several processes, which take each step together.
+
+    Raises:
+        ConfigError: that is asked for.
+    """
+    if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        mend = "leave --jobs out, or start the command by itself"
+        raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
+
+
+def at_a_time(planned: Sequence[Planned]) -> int:
+    """The most of these steps that can ever run at a time: those of which none waits for another.
+
+    By Dilworth's theorem there are as many as there are chains of steps, each waiting for the one before it, in the
+    fewest chains that hold all steps; and these are found by giving as many steps as possible one that comes next.
+
+    Args:
+        planned: the steps, each after those that it takes something from.
+    """
+    waits: dict[str, set[str]] = {}
+    for one in planned:
+        steps = {source.step for source in one.inputs.values()}
+        direct = {name for name in waits if name in steps}
+        waits[one.name] = direct.union(*(waits[name] for name in direct))
+    following: dict[str, str] = {}
+
+    def follows(name: str, asked: set[str]) -> bool:
+        """Whether the step finds one to come next to, if need be after others have found another one."""
+        for first in waits[name]:
+            if first in asked:
+                continue
+            asked.add(first)
+            if first not in following or follows(following[first], asked):
+                following[first] = name
+                return True
+        return False
+
+    return len(waits) - sum(follows(name, set()) for name in waits)
 
 
 def _leave_out(one: Planned, error: Exception, ran: Ran, console: Console) -> None:

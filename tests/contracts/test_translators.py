@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.contracts.small_translators import CLASSES, SIZE, build, make_batch, small_guide, turn
+from tests.contracts.small_translators import CLASSES, SIZE, build, make_batch, small_guide, stirred, turn
 from uda.core import registry
 from uda.data.batch import Batch, Context
 from uda.nets.segmenter import SegmenterNetwork
-from uda.translators.base import AVERAGED, AbstractTranslator
+from uda.translators.base import AVERAGED, AbstractTranslator, TranslatorConfigBase
 
 NAMES = registry.names("translators")
 
@@ -98,6 +98,38 @@ def test_gradients_reach_the_player_in_turn_and_no_other(name: str, guide: Segme
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_every_weight_of_a_player_learns_in_its_turn(name: str, guide: SegmenterNetwork) -> None:
+    """Off their first values, which may be zeros; biases before a norm have no say, and are left out."""
+    translator, batch, context = build(name, guide), make_batch(), Context(images_seen=0, total_images=100)
+    generator = torch.Generator().manual_seed(1)
+    for network in translator.networks.values():
+        stirred(network, generator)
+    set_mode(translator, train=True)
+    for player, parameters in translator.players().items():
+        torch.manual_seed(2)
+        turn(translator, player, batch, context)
+        still = [p.shape for p in parameters if p.dim() > 1 and (p.grad is None or not p.grad.any())]
+        assert not still, f"{player}: {still}"
+
+
+def test_who_owns_no_network_is_no_player() -> None:
+    class Recolour(AbstractTranslator):
+        Config = TranslatorConfigBase
+        needs = "unpaired"
+
+        def __init__(self, config: Any, setting: Any) -> None:
+            self.config, self.networks = config, {"generator": torch.nn.Conv2d(3, 3, 1)}
+
+        def losses(self, player: str, batch: Batch, context: Context) -> dict[str, torch.Tensor]:
+            raise NotImplementedError
+
+        def translate(self, batch: Batch, **_: Any) -> Any:
+            raise NotImplementedError
+
+    assert set(Recolour(None, None).players()) == {"generator"}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_players_share_out_all_networks_but_averaged_copies(name: str, guide: SegmenterNetwork) -> None:
     translator = build(name, guide)
     owned = [id(p) for parameters in translator.players().values() for p in parameters]
@@ -106,6 +138,26 @@ def test_the_players_share_out_all_networks_but_averaged_copies(name: str, guide
     assert set(owned) == {id(p) for network in trained for p in network.parameters()}
     assert all(translator.players().values())
     assert next(iter(translator.players()), "generator") == "generator"  # it leaves its fakes for the others
+
+
+AVERAGING = [name for name in NAMES if "ema" in registry.load("translators", name).Config.model_fields]
+
+
+@pytest.mark.parametrize("name", AVERAGING)
+def test_averaged_copies_are_a_plain_mean_first_and_then_lag_behind(name: str, guide: SegmenterNetwork) -> None:
+    translator, wanted = build(name, guide, ema=0.6), 0.0
+    averaged = [key for key in translator.networks if key.startswith(AVERAGED)]
+    assert averaged
+    for step in range(4):
+        decay = min(0.6, 1 - 1 / (step + 1))
+        wanted = decay * wanted + (1 - decay) * 2.0**step
+        for key in averaged:
+            with torch.no_grad():
+                next(translator.networks[key.removeprefix(AVERAGED)].parameters()).fill_(2.0**step)
+        translator.after_step(Context(images_seen=2 * step, total_images=100))
+        for key in averaged:
+            kept = next(translator.networks[key].parameters())
+            torch.testing.assert_close(kept, torch.full_like(kept, wanted))
 
 
 @pytest.mark.parametrize("name", NAMES)

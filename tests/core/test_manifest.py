@@ -59,6 +59,12 @@ def test_a_broken_manifest_says_how_to_mend_it(tmp_path: Path, text: str) -> Non
         read_manifest(tmp_path)
 
 
+def test_a_manifest_of_another_schema_is_not_read_as_if_it_were_this_ones(tmp_path: Path) -> None:
+    manifest(schema=2).write(tmp_path / MANIFEST)
+    with pytest.raises(DataError, match=r"its schema is 2, this program's 1.*--force"):
+        read_manifest(tmp_path)
+
+
 def test_a_directory_without_manifest_is_not_complete(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no complete stage directory"):
         complete_manifest(tmp_path)

@@ -18,8 +18,24 @@ def begin(folder: Path, place: int) -> None:
     (folder / str(os.getpid())).write_text(str(place))
 
 
+def begin_slowly(folder: Path, place: int) -> None:
+    (folder / "beginning").touch()
+    time.sleep(1)
+    (folder / "begun").touch()
+
+
+def begin_badly(folder: Path, place: int) -> None:
+    if not (folder / "mended").exists():
+        raise DataError("no such device", f"place {place}", "mend it")
+
+
 def who(seconds: float = 0) -> int:
     time.sleep(seconds)
+    return os.getpid()
+
+
+def who_after(file: Path) -> int:
+    wait_for(file)
     return os.getpid()
 
 
@@ -42,8 +58,8 @@ def kill() -> None:
 
 def sleep_long(file: Path) -> None:
     """Sleep until interrupted, and say so after a while, as a fit does that saves what it has."""
-    file.with_suffix(".begun").touch()
     try:
+        file.with_suffix(".begun").touch()  # in here: it may be interrupted right after
         time.sleep(100)
     except KeyboardInterrupt:
         time.sleep(0.3)
@@ -97,15 +113,30 @@ def test_errors_come_back_as_they_are_and_a_killed_process_is_told_from_the_othe
         assert answer.value != before
 
 
+def test_what_keeps_a_process_from_beginning_is_told_and_the_next_one_tries_anew(tmp_path: Path) -> None:
+    with Workers(1, partial(begin_badly, tmp_path)) as workers:
+        for key in ("first", "second"):
+            workers.start(key, who)
+            answer = workers.wait()
+            assert (answer.key, str(answer.error)) == (key, "place 0: no such device; mend it")
+            assert isinstance(answer.error, DataError) and "in begin_badly" in "".join(answer.error.__notes__)
+        (tmp_path / "mended").touch()
+        workers.start("third", who)
+        answer = workers.wait()
+        assert answer.error is None and answer.value != os.getpid()
+
+
 def test_each_process_has_a_place_of_its_own_which_it_leaves_to_the_next(tmp_path: Path) -> None:
     places = {}
     with Workers(3, partial(begin, tmp_path)) as workers:
-        for key, call in {"dead": kill, "one": partial(who, 1), "two": partial(who, 1)}.items():
+        wait = partial(who_after, tmp_path / "next is there")
+        for key, call in {"dead": kill, "one": wait, "two": wait}.items():
             workers.start(key, call)
         while workers.busy:
             answer = workers.wait()
             if isinstance(answer.error, KilledError):
                 workers.start("next", who)
+                (tmp_path / "next is there").touch()
             else:
                 places[answer.key] = int((tmp_path / str(answer.value)).read_text())
     assert places == {"next": 0, "one": 1, "two": 2}
@@ -128,7 +159,8 @@ def test_an_exception_stops_each_process_once_and_waits_for_what_it_saves(tmp_pa
 
 
 def test_what_has_not_begun_when_it_is_stopped_never_does(tmp_path: Path) -> None:
-    with pytest.raises(DataError), Workers(1, partial(begin, tmp_path)) as workers:
+    with pytest.raises(DataError), Workers(1, partial(begin_slowly, tmp_path)) as workers:
         workers.start("first", partial(sleep_long, tmp_path / "file"))
+        wait_for(tmp_path / "beginning")  # it can be stopped in order from here on
         fail()
-    assert not (tmp_path / "file.begun").exists() or (tmp_path / "file").exists()
+    assert (tmp_path / "begun").exists() and not (tmp_path / "file.begun").exists()

@@ -118,7 +118,14 @@ def test_prepare_takes_no_option_that_it_would_ignore(pets: Path, option: tuple[
     assert not (pets / "pets.csv").exists()
     counts = json.loads(must(*given, "--set", "threads=1", "--dry-run", "--json").out)
     assert counts["images"] == 2
+    assert must(*given, "--dry-run").out == f"{pets / 'pets.csv'}: would be written\n"
     assert not (pets / "pets.csv").exists()
+    assert must(*given).out == f"{pets / 'pets.csv'}\n"
+
+
+def test_prepare_says_what_a_dry_run_of_it_does() -> None:
+    told = must("prepare", "--help").out
+    assert "Check everything; write nothing." in told and "run nothing" not in told
 
 
 def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
@@ -132,7 +139,33 @@ def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
 def test_a_plan_can_be_read_by_programs(tmp_path: Path, verb: tuple[str, ...]) -> None:
     rows = json.loads(must(*verb, "--tiny", "--json", "--out", tmp_path / "run").out)
-    assert rows[0] == {"step": "minicity", "action": "run", "reason": "not made yet"}
+    assert rows[0] == {
+        "step": "minicity", "action": "run", "reason": "not made yet", "reads_target_labels": False
+    }  # fmt: skip
+    assert [row["step"] for row in rows if row["reads_target_labels"]] == ["oracle"]
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_steps_that_learn_from_target_labels_are_told(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    lines = must(*verb, "--pipeline", "minicity_few_pairs", "--tiny", "--out", tmp_path / "run").out.splitlines()
+    told = [line for line in lines if line.endswith("; learns from target labels")]
+    assert [line.partition(":")[0] for line in told] == ["oracle", "translate@1"]
+    assert "oracle: run (its input target is made first); learns from target labels" in lines
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
+def test_a_plan_says_how_many_jobs_are_of_use(
+    tmp_path: Path, verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (*verb, "--tiny", "--out", tmp_path / "run")
+    plain, two, many = (must(*command, *more) for more in ((), ("--jobs", "2"), ("--jobs", "90")))
+    assert plain.out == two.out == many.out and "--jobs" not in plain.err
+    assert two.err.splitlines()[-1] == "--jobs 2: up to 2 of these steps run at a time"
+    said = "--jobs 90: as they wait for one another no more than 4 of these steps run at a time"
+    assert many.err.splitlines()[-1] == said
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    answer = call(*command, "--jobs", "2")
+    assert answer.code == 2 and "--jobs: a launch of several processes shares each step" in answer.err
 
 
 @pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
@@ -485,8 +518,8 @@ def test_two_commands_do_not_run_in_one_place(city: Trail, tmp_path: Path) -> No
 def test_files_of_ones_own_are_not_taken_for_a_runs(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     (tmp_path / "seed_1").mkdir()
-    for more in ((), ("--dry-run",), ("--seeds", "1,2")):
-        answer = call("iterate", "--tiny", "--out", tmp_path, *more)
+    for verb in (("iterate",), ("iterate", "--dry-run"), ("iterate", "--seeds", "1,2"), ("plan",)):
+        answer = call(*verb, "--tiny", "--out", tmp_path)
         assert answer.code == 2
         assert answer.err.splitlines()[-1] == (
             f"error: {tmp_path}: holds {name}, and no step of a run; choose another --out"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.stages import report_fakes as fakes
 from tests.stages.report_page import Page, page_of
+from uda.stages._report.reading import read_runs
+from uda.stages._report.summary import warnings
 from uda.stages.report import write_report
 
 
@@ -156,3 +158,15 @@ def test_the_head_says_where_the_result_is_and_what_ones_own_data_are(tmp_path: 
     text = page_of(out).text
     assert "data source: mine/source.csv, 12 images, 11 labelled; val: gone.csv result round_1/segment" in text
     assert "in the run's directory: uda predict --segmenter round_1/segment IMAGES --out DIR" in text
+
+
+def test_what_stages_say_of_their_own_results_is_a_warning_once(tmp_path: Path) -> None:
+    text = "all weights started at random, in a recipe for pretrained ones"
+    out = fakes.loop(tmp_path / "run", rounds=1)
+    for name in ("source_only", "oracle"):
+        file = out / name / "manifest.json"
+        made = json.loads(file.read_text())
+        made["metrics"]["warnings"] = [text]
+        file.write_text(json.dumps(made))
+    (run,) = read_runs([out])
+    assert [line for line in warnings(run, [run]) if text in line] == [f"oracle, source_only: {text}."]

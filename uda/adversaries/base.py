@@ -52,5 +52,5 @@ class AbstractAdversary(ABC):
     ) -> dict[str, Tensor]:
         """Terms `discriminator` and `discriminator_LEVEL`; half of the source's plus half of the target's loss.
 
-        The logits must be detached by the caller's iteration cache; the method detaches them again.
+        No gradient reaches the logits, detached or not.
         """

@@ -1,4 +1,4 @@
-"""What there is: methods, stages and shipped YAML files, each with one sentence, without importing torch."""
+"""What there is: methods and shipped YAML files, each with one sentence, without importing torch."""
 
 from __future__ import annotations
 

@@ -75,8 +75,10 @@ def read_manifest(path: Path) -> Manifest | None:
     if not file.is_file():
         return None
     try:
-        data = json.loads(file.read_text())
-        return Manifest(**data)
+        manifest = Manifest(**json.loads(file.read_text()))
+        if manifest.schema != SCHEMA:
+            raise ValueError(f"its schema is {manifest.schema}, this program's {SCHEMA}")
+        return manifest
     except (ValueError, TypeError) as error:
         raise DataError(
             f"is no manifest of this program ({error})", file, "run the stage again with --force"

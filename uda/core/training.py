@@ -78,7 +78,7 @@ class ScheduleConfig(Config):
 class RuntimeConfig(Config):
     """How a stage runs on this machine; of these only the precision is part of what comes out."""
 
-    runtime_only = frozenset({"device", "workers", "checkpoint_seconds", "tensorboard"})
+    runtime_only = frozenset({"device", "workers", "cache_mb", "checkpoint_seconds", "tensorboard"})
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
@@ -86,6 +86,9 @@ class RuntimeConfig(Config):
     """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware multiplies it."""
     workers: int = Field(default=0, ge=0)
     """Processes that read and augment images, or draw mini-city's; 0 does it in the stage's own process."""
+    cache_mb: float = Field(default=1024.0, ge=0)
+    """Memory for the resized images of a fit, each domain's, in each process that reads them, in MB (10^6 bytes): what
+    does not fit is read and resized anew each time. An image with its label takes 2.1 MB at 512x1024; 0 keeps none."""
     checkpoint_seconds: float = Field(default=120.0, ge=0)
     """A checkpoint at least this often."""
     tensorboard: bool = False
@@ -103,8 +106,8 @@ class RuntimeConfig(Config):
 class FitConfig(Config):
     """How long a fit is."""
 
-    images: int = Field(default=1000, ge=1)
-    """Images of one domain to see in all, over all processes."""
+    images: int = Field(default=1000, ge=0)
+    """Images of one domain to see in all, over all processes; 0 keeps a segmenter as `--init` gives it."""
     batch: int = Field(default=1, ge=1)
     """Images of one domain in a step, over all processes."""
 

@@ -36,7 +36,8 @@ class Workers:
 
     Args:
         count: processes at most.
-        begin: called first in each, with its place among them, from 0 on; one that is gone leaves it to the next.
+        begin: called first in each, with its place among them, from 0 on; one that is gone leaves it to the next. What
+            it raises is the answer to the first call, with which the process ends.
     """
 
     def __init__(self, count: int, begin: Callable[[int], None]) -> None:
@@ -80,10 +81,12 @@ class Workers:
         assert isinstance(pipe, connection.Connection)
         key = self._busy.pop(pipe)
         try:
-            value, error = pipe.recv()
+            value, error, goes_on = pipe.recv()
         except (EOFError, OSError):
             self._forget(pipe)
             return Answer(key, error=KilledError())
+        if not goes_on:
+            self._forget(pipe)
         return Answer(key, value, error)
 
     def __enter__(self) -> Self:
@@ -115,8 +118,12 @@ class Workers:
 
 
 def _work(pipe: connection.Connection, begin: Callable[[], None]) -> None:
-    """Do calls until the pipe ends, or SIGTERM comes: in a call it interrupts, between two it lets none begin."""
+    """Do calls until the pipe ends, or SIGTERM comes: in a call it interrupts, between two it lets none begin.
+
+    An answer is what the call returned, what it raised, and whether the process goes on.
+    """
     asked = working = False
+    failed: BaseException | None = None
 
     def stop(number: int, frame: object) -> None:
         nonlocal asked
@@ -125,7 +132,10 @@ def _work(pipe: connection.Connection, begin: Callable[[], None]) -> None:
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    begin()
+    try:
+        begin()
+    except BaseException as raised:  # kept for who waits for an answer: a process that just ends seems to be killed
+        failed = _portable(raised)
     while True:
         try:
             call = pipe.recv()
@@ -133,22 +143,24 @@ def _work(pipe: connection.Connection, begin: Callable[[], None]) -> None:
             return
         if asked:
             return
-        value, error = None, None
+        value, error = None, failed
         try:
             working = True
-            value = call()
+            value = call() if failed is None else None
         except BaseException as raised:  # the first process decides
-            raised.add_note(traceback.format_exc())  # the one that is shown there begins there
             error = _portable(raised)
         working = False
         try:
-            pipe.send((value, error))
+            pipe.send((value, error, failed is None))
         except OSError:  # nobody waits for it any more
+            return
+        if failed is not None:
             return
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error, or one of the same text where it cannot be sent to another process."""
+    """The error that is being handled, or one of the same text where it cannot be sent to another process."""
+    error.add_note(traceback.format_exc())  # the one that is shown in the first process begins there
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # it was made here
     except Exception:

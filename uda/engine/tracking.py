@@ -19,7 +19,8 @@ class Tracker:
     Args:
         run: the stage's directory.
         runtime: only the first process writes, what it has seen of each batch.
-        seen: images seen before; later points of a run that was killed are taken back.
+        seen: images seen before; later points of a run that was killed are taken back from TensorBoard, not from
+            `log.jsonl`, whose lines stay.
     """
 
     def __init__(self, run: RunDirectory, runtime: Runtime, seen: int = 0) -> None:

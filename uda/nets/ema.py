@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average of a network, given as a decay or as a half-life in images."""
+"""Averaged weights: an exponential moving average of a network, given as a decay."""
 
 from __future__ import annotations
 

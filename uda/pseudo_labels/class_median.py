@@ -1,7 +1,9 @@
 """Believes the surer half of every class, and whatever is surer than a cap (BDL, Li et al. 2019).
 
 The threshold of a class is the median confidence of the pixels predicted as it, over all images, at most the cap.
-Difference to the authors' code: the median is found to 2^-16, finer near 1, in one pass and constant memory.
+Differences to the authors' code: the median is found to 2^-16, finer near 1, in one pass and constant memory; and
+logits are brought to the images' size before the softmax, where BDL takes DeepLabV2's softmax at stride 8 and brings
+that up, so that class borders come out surer here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contract of a segmenter, and how one is kept on disk.
+"""The contract of a segmenter; `uda.segmenters._store` keeps one on disk.
 
 A segmenter file defines `class NAMEConfig(SegmenterConfigBase)` and `class NAME(AbstractSegmenter)` with
 `Config = NAMEConfig`; importable without torch. `tests/contracts/test_segmenters.py` picks it up by itself.

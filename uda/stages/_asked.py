@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,32 @@ def check_reports(out: Path) -> None:
         raise ConfigError(f"holds {' and '.join(there)}, and no step of a run", out, "choose another --out")
 
 
-def check_device(device: str) -> None:
-    """Refuse a CUDA device that this machine has not; torch is loaded only where one is asked for.
+def check_devices(devices: Mapping[str, str]) -> None:
+    """Refuse a CUDA device that this machine has not, and steps on the CPU beside steps on a GPU.
+
+    Accelerate gives a process one of the two kinds, for all of its steps. Torch is loaded only where CUDA is asked for,
+    or the CPU beside `auto`.
+
+    Args:
+        devices: of each step that has a network, by its name.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or both kinds are asked for.
     """
+    asked: dict[str, str] = {}
+    for step, device in devices.items():
+        asked.setdefault(device, step)
+    for device in sorted(asked):
+        _check_device(device)
+    if "cpu" not in asked:
+        return
+    for device, step in asked.items():
+        if device.startswith("cuda") or (device == "auto" and _sees_gpu()):
+            what = f"{asked['cpu']} is to run on the CPU and {step} on a GPU ({device}), and a run has one of the two"
+            raise ConfigError(what, "runtime.device", "leave it out, and give all steps one by --device")
+
+
+def _check_device(device: str) -> None:
     if not device.startswith("cuda"):
         return
     import torch
@@ -58,6 +78,13 @@ def check_device(device: str) -> None:
     if count <= int(device.partition(":")[2] or 0):
         what = f"there are {count} CUDA devices, numbered from 0" if count else "no CUDA device is available"
         raise ConfigError(what, f"device {device}", "use --device cpu or auto")
+
+
+def _sees_gpu() -> bool:
+    """Whether `auto` means a GPU here."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def check_made(text: str, maker: Stage, taker: Stage, key: str, where: str) -> None:
@@ -98,3 +125,10 @@ def wants_weights(config: Any, inputs: Collection[str]) -> bool:
         return False
     method = registry.load("segmenters", segmenter.name)
     return getattr(segmenter, "norm", "trained") != "trained" or getattr(method, "wants_weights", False)
+
+
+def together(mistakes: Sequence[ConfigError]) -> ConfigError:
+    """One error about all mistakes, as `validate` words several; what several steps have in common is told once."""
+    lines = dict.fromkeys(line for mistake in mistakes for line in str(mistake).split(" | "))
+    text = " | ".join(lines)
+    return mistakes[0] if text == str(mistakes[0]) else ConfigError(text)

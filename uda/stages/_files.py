@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from uda.core.manifest import read_manifest
+from uda.core.manifest import owning_manifest
 from uda.core.rundir import RunDirectory
 from uda.data.label_space import LabelSpace
 from uda.data.samples import Sample, write_samples
@@ -82,6 +82,6 @@ def write_made_samples(
 
 def trained_size(segmenter: Path) -> tuple[int, int] | None:
     """Height and width of target images in the settings of the stage that left the directory; None: there are none."""
-    manifest = read_manifest(segmenter)
+    manifest = owning_manifest(segmenter)
     size = None if manifest is None else (manifest.config.get("target_size") or manifest.config.get("size"))
     return None if size is None else (int(size[0]), int(size[1]))

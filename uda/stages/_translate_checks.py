@@ -67,6 +67,8 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
             _check_fitted(config, inputs[name])
     if "translator" in inputs:
         return
+    if method.needs != "nothing" and not config.fit.images:
+        raise ConfigError("nothing is learnt from 0 images", "fit.images", "give 1 or more, or --translator to render")
     share = check_shared(config.fit.batch) if method.needs != "nothing" else 0
     if method.needs == "few_pairs" and share % 2:
         mend = f"use {2 * config.fit.batch}, or another multiple"
@@ -116,6 +118,7 @@ def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str
             mend = "give --guide SEGMENT_DIR, or set it to 1"
             raise ConfigError("a segmenter must see which crops are alike", key, mend)
         require_some_labels(inputs["source"], "target_candidates compares with labels: set it to 1")
+    _check_crop_size(config, needs)
     if config.rows == (0.0, 1.0):
         return
     if needs == "nothing":
@@ -126,6 +129,17 @@ def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str
         fitting = seen // multiple * multiple
         mend = f"set augment.crop to {fitting} rows or fewer, or let it see more" if fitting else "write [first, last]"
         raise ConfigError(f"{seen} rows of {whole} are fewer than a crop's {height}", "rows", mend)
+
+
+def _check_crop_size(config: TranslateConfig, needs: str) -> None:
+    """Refuse crops that no image fills: the border around it would be taken for a part of the domains' look."""
+    crop, largest = config.augment.crop, [side * config.augment.scale[1] for side in config.size]
+    if crop is None or needs == "nothing" or all(side <= most for side, most in zip(crop, largest, strict=True)):
+        return
+    what = (
+        f"crops of {crop[0]}x{crop[1]} are larger than the images, {largest[0]:.0f}x{largest[1]:.0f} (height x width)"
+    )
+    raise ConfigError(what, "augment.crop", "make them smaller, or size larger")
 
 
 def _check_fitted(config: TranslateConfig, directory: Path) -> None:

@@ -43,7 +43,12 @@ def domain(
 ) -> stream.Domain:
     """Images of one domain, with their own labels or none."""
     data = dataset.SegmentationDataset(
-        samples, space, size=config.size, with_labels=with_labels, interpolation=config.interpolation
+        samples,
+        space,
+        size=config.size,
+        with_labels=with_labels,
+        interpolation=config.interpolation,
+        cache_mb=config.runtime.cache_mb,
     )
     return stream.make_domain(data, config.augment, seed=config.seed, number=number)
 
@@ -95,7 +100,11 @@ def paired_domain(
         if sample.image not in paired
     }
     data = dataset.SegmentationDataset(
-        [*pairs.samples, *unpaired.values()], space, size=config.size, interpolation=config.interpolation
+        [*pairs.samples, *unpaired.values()],
+        space,
+        size=config.size,
+        interpolation=config.interpolation,
+        cache_mb=config.runtime.cache_mb,
     )
     weights = [sample.weight for sample in pairs.samples]
     rare: list[float] = []

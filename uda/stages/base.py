@@ -69,7 +69,8 @@ class Stage:
         labelled: names of manifests of whose labels every one is read.
         makes: names of the files and folders that it leaves for other stages.
         alone: the first process of a launch does the work, which is not shared; the others wait for it.
-        check: looks at settings and inputs before anything runs, raising ConfigError or DataError.
+        check: looks at settings and inputs before anything runs, raising ConfigError or DataError; in a pipeline an
+            input that is made later is not there yet.
     """
 
     name: str
@@ -113,11 +114,7 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     # Where inputs lie is recorded but not fingerprinted: moved results stay valid.
     content = {name: one["digest"] for name, one in digests.items()}
     fingerprint = digest([stage.name, stage.version, settings, content])
-    old = owning_manifest(out) if out.is_dir() else None
-    if old is None and out.exists() and any(out.iterdir() if out.is_dir() else [out]):
-        raise ConfigError("exists and was not made by this program", out, "choose another --out")
-    if old is not None and old.stage != stage.name:
-        raise ConfigError(f"holds the results of '{old.stage}'", out, "choose another --out")
+    old = check_place(stage, out)
     run = RunDirectory(out)
     interrupted = run.interrupted(fingerprint, forced=force)
     if force and interrupted is not None:
@@ -133,6 +130,26 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     else:
         action, reason = "run", "not made yet" if run.started_for() is None else "an interrupted run had other settings"
     return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
+
+
+def check_place(stage: Stage, out: Path) -> Manifest | None:
+    """Refuse a place for a stage's results that is a file, below one, or holds something else.
+
+    Returns:
+        What the stage says of the results that it has left there; None where there are none.
+
+    Raises:
+        ConfigError: the place is another's.
+        DataError: what a stage says there cannot be read.
+    """
+    if (file := next((folder for folder in out.parents if folder.is_file()), None)) is not None:
+        raise ConfigError("is a file, not a folder", file, "choose another --out")
+    old = owning_manifest(out) if out.is_dir() else None
+    if old is None and out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise ConfigError("exists and was not made by this program", out, "choose another --out")
+    if old is not None and old.stage != stage.name:
+        raise ConfigError(f"holds the results of '{old.stage}'", out, "choose another --out")
+    return old
 
 
 def _place(interrupted: Path, run: RunDirectory) -> str:

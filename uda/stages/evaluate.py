@@ -50,7 +50,8 @@ class EvaluateConfig(StageConfig):
     batch: int = Field(default=4, ge=1)
     """Images at once."""
     upsample: Literal["logits", "softmax"] = "logits"
-    """What is brought to label size before the argmax (AdaptSegNet, ADVENT: logits; BDL: softmax)."""
+    """What is brought to label size before the argmax (AdaptSegNet, ADVENT: logits; BDL: softmax). BDL takes
+    DeepLabV2's softmax at stride 8, here it is taken at the images' size, where class borders are surer."""
     coding: Literal["train-ids", "label-ids"] = "train-ids"
     """Pixels of --predictions: class indices of the label space, or label values of the data set."""
     interpolation: Interpolation = "bicubic"

@@ -11,7 +11,7 @@ from uda.core.errors import ConfigError
 from uda.core.manifest import write_atomically
 from uda.stages._report.page import render
 from uda.stages._report.reading import Run, read_runs
-from uda.stages._report.scores import read_scores
+from uda.stages._report.scores import gap_share, read_scores
 from uda.stages._report.seeds import scores_table
 from uda.stages._report.summary import verdict, warnings
 from uda.stages._report.tables import csv_table, text_table
@@ -78,6 +78,18 @@ def format_table(report: Mapping[str, Any]) -> str:
         DataError: `report` is no report of this program.
     """
     return text_table(read_scores(report))
+
+
+def gap_closed(report: Mapping[str, Any]) -> float | None:
+    """The last round's part of the gap, of a `report.json`'s content; None where there is no gap, or no round.
+
+    The last round's: choosing the best by target labels would be selection on the test set.
+
+    Raises:
+        DataError: `report` is no report of this program.
+    """
+    scores = read_scores(report)
+    return gap_share(scores, scores.adapted[-1]) if scores.adapted else None
 
 
 def _read(directories: Sequence[Path], out: Path, steps: Mapping[str, bool] | None = None) -> list[Run]:

@@ -19,16 +19,19 @@ from uda.data.augment_config import AugmentConfig
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
+from uda.stages._asked import wants_weights
 from uda.stages._labels import check_labels, require_labels, require_some_labels
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared, is_first_process
 
 if TYPE_CHECKING:
     from uda.data import dataset
     from uda.engine import inference, loop, runtime, stream
+    from uda.nets import frame_check
     from uda.segmenters import _store as store
     from uda.stages import _segment_task as task_module
 else:
     dataset = lazy_import("uda.data.dataset")
+    frame_check = lazy_import("uda.nets.frame_check")
     inference = lazy_import("uda.engine.inference")
     loop = lazy_import("uda.engine.loop")
     runtime = lazy_import("uda.engine.runtime")
@@ -105,10 +108,7 @@ def _run(job: Job) -> dict[str, Any]:
     task = task_module.SegmentTask(config, len(space.classes))
     if config.target_statistics:
         inference.require_statistics(task.network)
-    if task.segmenter.loaded is not None or "init" not in job.inputs:
-        job.console.say(f"segment: {task.segmenter.start()}")
-    if (init := job.inputs.get("init")) is not None:
-        job.console.say(f"segment: {store.initialize(task.network, init, expected_classes=space.names)}")
+    started = _start(job, task, space)
     source = _domain(config, space, list(chain(*labelled)), config.size, number=0, with_labels=True)
     if len(labelled) > 1:
         source.order = _by_turns(labelled, config)
@@ -137,7 +137,27 @@ def _run(job: Job) -> dict[str, Any]:
         store.save_segmenter(job.run.path("model.json").parent, task.segmenter, names, config.label_space, colors)
         for name in ("segmenter.safetensors", "model.json"):
             job.run.add(name)
-    return metrics
+    return {**metrics, **started}
+
+
+def _start(job: Job, task: task_module.SegmentTask, space: LabelSpace) -> dict[str, Any]:
+    """Load what the weights start from, say what came of it, and give it in words for the manifest.
+
+    Returns:
+        `weights`, and `warnings` where there are some.
+    """
+    init, started, warnings = job.inputs.get("init"), [], []
+    if task.segmenter.loaded is not None or init is None:
+        started.append(task.segmenter.start())
+    if wants_weights(job.config, job.inputs):
+        warnings.append("all weights started at random, in a recipe for pretrained ones")
+    if task.segmenter.loaded is not None and (doubt := frame_check.frame_doubt(task.network)) is not None:
+        warnings.append(doubt)
+    if init is not None:
+        started.append(str(store.initialize(task.network, init, expected_classes=space.names)))
+    for line in (*started, *warnings):
+        job.console.say(f"segment: {line}")
+    return {"weights": "; ".join(started), **({"warnings": warnings} if warnings else {})}
 
 
 def _labelled(job: Job, space: LabelSpace) -> list[list[Sample]]:
@@ -198,7 +218,12 @@ def _domain(
     with_labels: bool,
 ) -> stream.Domain:
     data = dataset.SegmentationDataset(
-        samples, space, size=size, with_labels=with_labels, interpolation=config.interpolation
+        samples,
+        space,
+        size=size,
+        with_labels=with_labels,
+        interpolation=config.interpolation,
+        cache_mb=config.runtime.cache_mb,
     )
     return stream.make_domain(data, config.augment, seed=config.seed, number=number)
 
@@ -208,6 +233,9 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
         require_labels(manifest)
     if "pseudo" in inputs:
         require_some_labels(inputs["pseudo"], "write labels with `uda pseudo-label`, or give it as --target")
+    if not config.fit.images and "init" not in inputs:
+        mend = "give --init, whose weights are kept as they are, or 1 or more"
+        raise ConfigError("nothing is learnt from 0 images", "fit.images", mend)
     has_target = "target" in inputs or "pseudo" in inputs
     if config.adversary is not None and not has_target:
         mend = "give --target, or set adversary to null"

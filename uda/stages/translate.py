@@ -271,7 +271,7 @@ def translate_plan(config: TranslateConfig, task: task_module.TranslateTask) -> 
 
 STAGE = Stage(
     name="translate",
-    version=2,
+    version=2,  # 2: matched crops are chosen by what the guide sees in whole images
     config=TranslateConfig,
     run=_run,
     required=("source", "target"),

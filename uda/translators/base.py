@@ -1,6 +1,6 @@
 """The contract of a translator: the file a newcomer writes.
 
-A translator file defines `class NAMEConfig(MethodConfig)` and `class NAME(AbstractTranslator)` with
+A translator file defines `class NAMEConfig(TranslatorConfigBase)` and `class NAME(AbstractTranslator)` with
 `Config = NAMEConfig`. It must be importable without torch (use `lazy_import` for torch and `uda.nets`), so that
 configurations can be read and checked in an instant. `tests/contracts/test_translators.py` picks it up by itself.
 """
@@ -168,13 +168,13 @@ class AbstractTranslator(ABC):
         """Trainable parameters of each player, in update order; empty for a method that is not fitted.
 
         By default `generator`, then `discriminator`: the networks whose name starts so. The generator owns all others
-        but averaged copies.
+        but averaged copies. Who owns none is no player.
         """
         owned: dict[str, list[nn.Parameter]] = {"generator": [], "discriminator": []} if self.networks else {}
         for name, network in self.networks.items():
             if not name.startswith(AVERAGED):
                 owned["discriminator" if name.startswith("discriminator") else "generator"] += network.parameters()
-        return owned
+        return {player: own for player, own in owned.items() if own}
 
     @abstractmethod
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:

@@ -3,7 +3,8 @@
 Amplitudes at low frequencies carry colour and light, phases carry the content. Differences: one target image is drawn
 for each source image when the set is rendered (the authors draw anew at every training step), and the window is that
 of the authors' demonstration, symmetric about frequency 0 (their training code leaves out one row and one column of
-it, so that the spectrum is no longer that of a real image).
+it, so that the spectrum is no longer that of a real image). What the published rows have besides is not here: an
+entropy term on the target in the segmenter's training, and the mean of three models' outputs, one for each beta.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def sure_gaps(seeds: Sequence[Scores]) -> list[bool]:
     Chance alone makes a smaller one, and a part of it is any number, which would drown the other seeds' in a mean.
     """
     bounds = [
-        [row.miou for row in rows if row is not None and row.miou is not None]
+        [row.score for row in rows if row is not None and row.score is not None]
         for rows in ([one.source_only for one in seeds], [one.oracle for one in seeds])
     ]
     noise = max(stdev(values) if len(values) > 1 else 0.0 for values in bounds)

@@ -23,6 +23,7 @@ class Row:
         pixel_accuracy: correct pixels of all labelled ones.
         iou: by class.
         subsets: means over subsets of the classes, by name.
+        mean_over: the subset whose mean is the one to look at; None: all classes.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Row:
     pixel_accuracy: float | None
     iou: Mapping[str, float | None]
     subsets: Mapping[str, float | None]
+    mean_over: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The mean that verdicts and the gap closed are about."""
+        return self.miou if self.mean_over is None else self.subsets.get(self.mean_over)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Scores:
         seed: of the run.
         label_space: a shipped name or a path, as the run was told.
         published: key of the comparable published rows.
+        mean_over: the subset whose mean verdicts and the gap closed are about, where the source lacks classes; None:
+            all classes.
         steps: paths of the run's steps below its directory; None where the report is older than that.
         segmenter: path of the last round's segmenter there.
         data: one's own manifests, a line for each.
@@ -58,6 +67,7 @@ class Scores:
     seed: int | None = None
     label_space: str | None = None
     published: str | None = None
+    mean_over: str | None = None
     steps: tuple[str, ...] | None = None
     segmenter: str | None = None
     data: tuple[str, ...] = ()
@@ -85,7 +95,7 @@ class Scores:
     def gap(self) -> float:
         """How much better the oracle is than source only; 0 where one of them is missing."""
         low, high = self.source_only, self.oracle
-        return 0.0 if low is None or high is None else (high.miou or 0.0) - (low.miou or 0.0)
+        return 0.0 if low is None or high is None else (high.score or 0.0) - (low.score or 0.0)
 
     @property
     def has_gap(self) -> bool:
@@ -110,6 +120,14 @@ class Scores:
         return sorted(found, key=lambda name: (-int(name) if name.isdigit() else 0, name))
 
 
+def gap_share(run: Scores, row: Row) -> float | None:
+    """(row - source only) / (oracle - source only); None where the oracle is no better."""
+    low = run.source_only
+    if not run.has_gap or low is None or row.score is None:
+        return None
+    return (row.score - (low.score or 0.0)) / run.gap
+
+
 def read_scores(report: Mapping[str, Any], where: object = REPORT) -> Scores:
     """Check the content of a `report.json`.
 
@@ -117,14 +135,16 @@ def read_scores(report: Mapping[str, Any], where: object = REPORT) -> Scores:
         DataError: a key is missing or holds something else.
     """
     try:
+        mean_over = _text(report.get("mean_over"))
         scores = Scores(
             classes=tuple(str(name) for name in report["classes"]),
-            rows=tuple(read_row(one) for one in report["rows"]),
+            rows=tuple(replace(read_row(one), mean_over=mean_over) for one in report["rows"]),
             gap_closed=number(report.get("gap_closed")),
             pipeline=_text(report.get("pipeline")),
             seed=None if report.get("seed") is None else int(report["seed"]),
             label_space=_text(report.get("label_space")),
             published=_text(report.get("published")),
+            mean_over=mean_over,
             steps=None if report.get("steps") is None else tuple(str(one) for one in report["steps"]),
             segmenter=_text(report.get("segmenter")),
             data=tuple(_data_line(name, one) for name, one in (report.get("data") or {}).items()),

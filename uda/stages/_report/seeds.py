@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uda.stages._report.comparison import gap_note, over_seeds, sure_gaps
-from uda.stages._report.scores import Row, Scores
-from uda.stages._report.tables import percent
+from uda.stages._report.scores import Row, Scores, gap_share
+from uda.stages._report.tables import mean_title, percent
 
 _BOUNDS = ("source only", "oracle")
 
@@ -18,11 +18,11 @@ def scores_table(runs: Sequence[Scores]) -> list[str]:
     """
     sure = sure_gaps(runs)
     lines = [
-        f"| row | {' | '.join(f'seed {run.seed}' for run in runs)} | mIoU | gap closed |",
+        f"| row | {' | '.join(f'seed {run.seed}' for run in runs)} | {mean_title(runs[0])} | gap closed |",
         f"|---|{'---|' * (len(runs) + 2)}",
     ]
     for name, rows in common_rows(runs).items():
-        scores = [row.miou for row in rows]
+        scores = [row.score for row in rows]
         bound = name in _BOUNDS
         shares = [gap_share(run, row) for run, row, fits in zip(runs, rows, sure, strict=True) if fits]
         closed = "" if bound else over_seeds(shares)
@@ -46,11 +46,3 @@ def common_rows(runs: Sequence[Scores]) -> dict[str, list[Row]]:
     """The rows that every run has, by name."""
     found = {row.name: [run.find(row.name) for run in runs] for row in runs[0].rows}
     return {name: [row for row in rows if row] for name, rows in found.items() if all(rows)}
-
-
-def gap_share(run: Scores, row: Row) -> float | None:
-    """(row - source only) / (oracle - source only); None where the oracle is no better."""
-    low, high = run.source_only, run.oracle
-    if not run.has_gap or low is None or high is None or row.miou is None:
-        return None
-    return (row.miou - (low.miou or 0)) / ((high.miou or 0) - (low.miou or 0))

@@ -10,7 +10,7 @@ from uda.core.console import duration
 from uda.stages._report.comparison import lost_in_noise, seed_groups
 from uda.stages._report.means import uneven_means
 from uda.stages._report.reading import Run, StageEntry
-from uda.stages._report.tables import percent, points, subset_title
+from uda.stages._report.tables import mean_columns, mean_title, percent, points, subset_title
 from uda.stages._report.trail import trail
 
 _METHODS = (
@@ -60,15 +60,16 @@ def verdict(run: Run) -> str:
     """One line: source only, last round, oracle, and how much of the gap between the bounds is closed."""
     scores = run.scores
     base, last, oracle = scores.source_only, scores.result, scores.oracle
+    title = mean_title(scores)
     if last is None:
         return "nothing is scored"
     if last is base or not scores.adapted:
-        return "mIoU: " + ", ".join(f"{row.name} {percent(row.miou)}" for row in scores.rows)
-    change = points(last.miou, base.miou) if base is not None else ""
-    parts = [f"source only {percent(base.miou)}"] if base is not None else []
-    parts.append(f"{last.name} {percent(last.miou)}" + (f" ({change} points)" if change else ""))
-    parts += [f"oracle {percent(oracle.miou)}"] if oracle is not None else []
-    text = "mIoU: " + ", ".join(parts)
+        return f"{title}: " + ", ".join(f"{row.name} {percent(row.score)}" for row in scores.rows)
+    change = points(last.score, base.score) if base is not None else ""
+    parts = [f"source only {percent(base.score)}"] if base is not None else []
+    parts.append(f"{last.name} {percent(last.score)}" + (f" ({change} points)" if change else ""))
+    parts += [f"oracle {percent(oracle.score)}"] if oracle is not None else []
+    text = f"{title}: " + ", ".join(parts)
     return text if scores.gap_closed is None else f"{text}; {percent(scores.gap_closed)} % of the gap closed"
 
 
@@ -80,9 +81,9 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
     for row in dict.fromkeys(row.name for row in (base, last, oracle) if row is not None):
         shown = scores.find(row)
         assert shown is not None
-        means = [f"{subset_title(name)} {percent(shown.subsets.get(name))}" for name in scores.subsets]
-        change = points(shown.miou, base.miou) if base is not None and shown is not base else ""
-        found.append((row, percent(shown.miou), ", ".join([f"{change} points"] * bool(change) + means)))
+        means = [f"{one.title} {percent(one.value(shown))}" for one in mean_columns(scores)[1:]]
+        change = points(shown.score, base.score) if base is not None and shown is not base else ""
+        found.append((row, percent(shown.score), ", ".join([f"{change} points"] * bool(change) + means)))
     if scores.gap_closed is not None:
         found.append(("gap closed", f"{percent(scores.gap_closed)} %", "of the way from source only to oracle"))
     return found
@@ -94,7 +95,10 @@ def means(run: Run) -> str:
     subsets = run.scores.subsets
     parts = [f"{subset_title(name)}: over {name} of them" for name in subsets if name.isdigit()]
     parts += [f"{subset_title(name)}: over the classes in {name}" for name in subsets if not name.isdigit()]
-    return "; ".join([text, *parts]) + (" (subsets of the label space)." if parts else ".")
+    text = "; ".join([text, *parts]) + (" (subsets of the label space)." if parts else ".")
+    if run.scores.mean_over is None:
+        return text
+    return f"{text} The source has no other classes than those of {mean_title(run.scores)}: changes and gap are of it."
 
 
 def warnings(run: Run, runs: Sequence[Run]) -> list[str]:
@@ -119,7 +123,17 @@ def warnings(run: Run, runs: Sequence[Run]) -> list[str]:
         )
     if not run.summed_up and any(entry.round is not None for entry in run.stages):
         found.append("The loop did not come to its end: rows are named after their steps, the gap closed is not said.")
-    return found + _stale(run) + uneven_means(run) + _bounds(run, runs) + _seeds(run, runs) + _defects(run)
+    found += _stale(run) + _told_by_stages(run) + uneven_means(run)
+    return found + _bounds(run, runs) + _seeds(run, runs) + _defects(run)
+
+
+def _told_by_stages(run: Run) -> list[str]:
+    """What stages had to say about their own results, each once, with the steps that said it."""
+    found: dict[str, list[str]] = {}
+    for entry in run.stages:
+        for text in entry.manifest.metrics.get("warnings") or ():
+            found.setdefault(str(text), []).append(entry.name)
+    return [f"{', '.join(names)}: {text}." for text, names in found.items()]
 
 
 def _stale(run: Run) -> list[str]:

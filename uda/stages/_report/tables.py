@@ -49,11 +49,21 @@ def subset_title(name: str) -> str:
     return f"mIoU{name}" if name.isdigit() else f"mIoU {name}"
 
 
+def mean_title(scores: Scores) -> str:
+    """What the mean that verdicts are about is called."""
+    return "mIoU" if scores.mean_over is None else subset_title(scores.mean_over)
+
+
+def mean_columns(scores: Scores) -> list[Column]:
+    """The means over all classes and over subsets, the one that verdicts are about first."""
+    found = [Column("mIoU", lambda row: row.miou)]
+    found += [Column(subset_title(name), _of_subset(name)) for name in scores.subsets]
+    return sorted(found, key=lambda one: one.title != mean_title(scores))
+
+
 def columns(scores: Scores) -> list[Column]:
     """Summaries first, as they are looked for first; then the classes in index order."""
-    summaries = [Column("mIoU", lambda row: row.miou)]
-    summaries += [Column(subset_title(name), _of_subset(name)) for name in scores.subsets]
-    summaries.append(Column("pixel acc.", lambda row: row.pixel_accuracy))
+    summaries = [*mean_columns(scores), Column("pixel acc.", lambda row: row.pixel_accuracy)]
     return summaries + [Column(name, _of_class(name), is_class=True) for name in scores.classes]
 
 
