@@ -104,11 +104,6 @@ def test_listing_showing_and_planning_load_no_torch(arguments: tuple[str, ...]) 
     assert not found & HEAVY
 
 
-def test_devices_are_compared_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # where there is a GPU, this would be refused
-    assert not loaded("plan", "--set", "evaluate.runtime.device=cpu", "--out", "runs/x") & HEAVY
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_listed_one_name_and_one_sentence_a_line(told: Told, kind: str) -> None:
     assert told("list", kind) == (0, "")
