@@ -59,6 +59,14 @@ def test_without_statistics_nothing_is_said() -> None:
     assert frame_doubt(SegmenterNetwork(strange, frame="caffe_bgr")) is None  # no frame would fit
 
 
+def test_a_network_for_images_of_one_size_is_let_be() -> None:
+    body = learnt_in("imagenet")
+    body.encoder.insert(0, nn.Flatten(2))  # the convolution behind it wants images
+    network = SegmenterNetwork(body, frame="caffe_bgr")
+    assert frame_doubt(network) is None
+    assert not any(layer._forward_pre_hooks for layer in network.modules())
+
+
 def test_true_imagenet_weights_are_known_by_their_frame() -> None:
     file = fakes.SHARED_DATA.parent / "weights" / "mobilenet_v2_imagenet.pt"
     if not file.is_file():

@@ -61,6 +61,8 @@ def _variance_factor(network: SegmenterNetwork, frame: str) -> float | None:
             network.body(to_frame(_smooth_images().to(device), frame))
     except _SeenError:
         pass
+    except (RuntimeError, ValueError, AssertionError, TypeError):  # it takes images of another size alone
+        return None
     finally:
         for hook in hooks:
             hook.remove()
