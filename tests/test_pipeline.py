@@ -200,7 +200,7 @@ def test_translators_that_are_not_fitted_go_on_from_none(tmp_path: Path, pipelin
     asked = [f"translate.config=translate/{method}"]
     request = Request(pipeline=pipeline_name, out=tmp_path / "run", rounds=2, assignments=asked, tiny=True)
     planned = expand(request, Console(quiet=True))
-    pipeline.check(planned)
+    pipeline.plan(planned, force=False)
     second = next(one for one in planned if one.name == "translate@2")
     assert "init" not in second.inputs
     assert {"source", "target"} <= set(second.inputs)
@@ -299,7 +299,7 @@ def test_what_a_step_cannot_do_is_told_with_its_name(tmp_path: Path) -> None:
     def refused(name: str, *assignments: str) -> str:
         request = Request(pipeline=name, out=tmp_path / "run", assignments=assignments)
         with pytest.raises(ConfigError) as caught:
-            pipeline.check(expand(request, Console(quiet=True)))
+            pipeline.plan(expand(request, Console(quiet=True)), force=False)
         return str(caught.value)
 
     assert refused("minicity_full", "oracle.size=[100, 200]") == (
@@ -320,11 +320,11 @@ def test_rows_for_all_fits_are_none_for_what_is_not_fitted(tmp_path: Path) -> No
         return {one.name: one for one in expand(request, Console(quiet=True))}
 
     asked = found("translate.rows=[0, 0.95]")
-    pipeline.check(list(asked.values()))
+    pipeline.plan(list(asked.values()), force=False)
     rows = {name: asked[name].config.model_dump()["rows"] for name in ("translate@1", "color_transfer")}
     assert rows == {"translate@1": (0, 0.95), "color_transfer": (0, 1)}
     with pytest.raises(ConfigError, match="step color_transfer: rows: color_transfer is not fitted; leave them out"):
-        pipeline.check(list(found("color_transfer.rows=[0, 0.9]").values()))
+        pipeline.plan(list(found("color_transfer.rows=[0, 0.9]").values()), force=False)
 
 
 def test_an_out_that_cannot_hold_a_loop_is_refused(house: House) -> None:
@@ -791,7 +791,7 @@ def test_a_translator_that_is_fitted_anew_is_not_held_against_the_one_that_is_th
     found = actions(few_pairs(out, other))
     assert {found[name] for name in ("translate@1", "translate@2", "segment@2")} == {"run"}
     assert {found[name] for name in ("start", "oracle")} == {"skip"}
-    pipeline.check(few_pairs(out, other))
+    pipeline.plan(few_pairs(out, other), force=False)
     model = out / "round_1/translate/model.json"
     model.write_text(model.read_text().replace("semi_paired", "tcr"))  # what stays is looked at
     with pytest.raises(ConfigError, match=r"^step translate@2: .*round_1/translate: holds a fitted 'tcr'"):

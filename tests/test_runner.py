@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from uda.core.console import Console
 from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.manifest import MANIFEST, Manifest
 from uda.core.workers import Answer, Workers
-from uda.pipeline import Planned, Source
+from uda.pipeline import Planned
 
 QUIET = Console(quiet=True)
 
@@ -178,26 +177,6 @@ def test_a_launch_of_several_processes_takes_one_step_at_a_time(monkeypatch: pyt
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="shares each step among them; leave --jobs out"):
         runner.run([], QUIET, jobs=2)
-
-
-@pytest.mark.parametrize(
-    ("graph", "most"),
-    [
-        ("a b c", 3),
-        ("a b:a c:b", 1),
-        ("a b:a c:a d:b,c", 2),
-        ("a b c:a,b d:a", 2),  # c comes next to b, for d has only a
-        ("a b:a c:b d:a e:c,d f:a", 3),
-        ("b:a c", 2),  # what is complete is waited for no more
-    ],
-)
-def test_how_many_steps_can_run_at_a_time(tmp_path: Path, graph: str, most: int) -> None:
-    any_step = beginning(tmp_path)[0]
-    steps = []
-    for name, _, needs in (text.partition(":") for text in graph.split()):
-        inputs = {need: Source(need, tmp_path / need) for need in needs.split(",") if need}
-        steps.append(replace(any_step, name=name, inputs=inputs))
-    assert runner.at_a_time(steps) == most
 
 
 def test_stopped_by_a_person_it_leaves_checkpoints_and_goes_on(tmp_path: Path) -> None:

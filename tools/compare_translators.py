@@ -41,8 +41,8 @@ _RECORD, _TABLE = "comparison.json", "translators.md"
 
 
 def announce(planned: Sequence[Planned], speaker: Console, *, dry_run: bool) -> None:
-    """Say for every step whether it runs and why, and how much disk that takes."""
-    decisions = list(pipeline.plan(planned, force=False))
+    """Say for every step whether it runs and why, once it is known that all can, and how much disk that takes."""
+    decisions = pipeline.plan(planned, force=False)
     tell = speaker.result if dry_run else speaker.say
     for one, decision in decisions:
         tell(f"{one.name}: {decision.action} ({decision.reason})")

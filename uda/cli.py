@@ -251,9 +251,9 @@ def iterate(
 def plan(
     pipeline: str, rounds: int | None, seeds: tuple[int, ...], jobs: int, options: Common, **paths: Path | None
 ) -> None:
-    """Say what `iterate` would run, and why; run nothing. It takes all options of `iterate`.
+    """Say what `iterate` would run, and why; run nothing: `iterate --dry-run`, whose options it takes.
 
-    Of --jobs it says whether so many steps can run at a time.
+    Of --jobs it says whether this launch can have so many.
     """
     requests, speaker = _requests(pipeline, rounds, seeds, options, **paths), console()
     from uda.iterate import iterate as run

@@ -240,7 +240,7 @@ class Wanted:
 def plan(
     wanted: Wanted, assignments: Sequence[str], out: Path, *, root: Path | None = None, device: str | None = None
 ) -> list[Planned]:
-    """The steps of a comparison in order, their settings checked.
+    """The steps of a comparison in order; whether they can run says `pipeline.plan`.
 
     Args:
         wanted: what is compared.
@@ -250,8 +250,7 @@ def plan(
         device: of all steps; None: each config's own.
 
     Raises:
-        ConfigError: settings are wrong, or the data set's folder is missing.
-        DataError: the data are not there.
+        ConfigError: settings are wrong, or the data set's folder is not given.
     """
     graph = _Graph(dict(wanted.data.steps), list(wanted.data.settings))
     for seed in wanted.seeds:
@@ -265,9 +264,7 @@ def plan(
         device=device,
     )
     whole = Pipeline(label_space=wanted.data.label_space, rounds=0, before=graph.steps)
-    planned = pipeline.expand_graph(whole, request, Console(quiet=True))
-    pipeline.check(planned)
-    return planned
+    return pipeline.expand_graph(whole, request, Console(quiet=True))
 
 
 @dataclass

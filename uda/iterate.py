@@ -41,7 +41,7 @@ def iterate(
     runner.check_jobs(jobs)
     decided = decide(requests, console)
     if dry_run:
-        show_plan(decided, requests, console, as_json=as_json, jobs=jobs)
+        show_plan(decided, requests, console, as_json=as_json)
         return
     with ExitStack() as claims:
         for request in requests if is_first_process() else ():
@@ -201,7 +201,6 @@ def show_plan(
     console: Console,
     *,
     as_json: bool,
-    jobs: int = 1,
 ) -> None:
     """Print a line for each step, or a list of JSON objects, and say what the steps need.
 
@@ -225,7 +224,7 @@ def show_plan(
     else:
         for one, decision in steps:
             console.result(_line(one, decision))
-    say_cost(steps, requests[0], console, measure=False, jobs=jobs)
+    say_cost(steps, requests[0], console, measure=False)
 
 
 def _line(one: pipeline.Planned, decision: Decision) -> str:
@@ -244,7 +243,7 @@ def _place(row: Mapping[str, Any]) -> tuple[int, int]:
 def say_cost(
     decisions: Sequence[Decided], request: pipeline.Request, console: Console, *, measure: bool, jobs: int = 1
 ) -> Sequence[pipeline.Planned] | None:
-    """Say how much disk and about how long the steps to run need, and of several jobs how many are of use.
+    """Say how much disk and about how long the steps to run need.
 
     Args:
         decisions: of all steps.
@@ -273,10 +272,6 @@ def say_cost(
     free = shutil.disk_usage(existing).free
     time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"
     console.say(f"needs about {size(estimate.bytes)} of disk ({size(free)} free) and {time_text} on this machine")
-    if jobs > 1:
-        most = runner.at_a_time(todo)
-        text = f"up to {jobs}" if jobs <= most else f"as they wait for one another no more than {most}"
-        console.say(f"--jobs {jobs}: {text} of these steps run at a time")
     if estimate.bytes > free:
         raise DataError(
             f"about {size(estimate.bytes)} are needed and {size(free)} are free", existing, "free some disk"

@@ -350,11 +350,6 @@ def _sorted(planned: list[Planned]) -> list[Planned]:
     return order
 
 
-def check(planned: Sequence[Planned]) -> None:
-    """Refuse what `plan` refuses, before the first step runs."""
-    plan(planned, force=False)
-
-
 def plan(planned: Sequence[Planned], *, force: bool) -> list[tuple[Planned, Decision]]:
     """Say for each step whether it would run, and why, once it is known that it can; nothing is run.
 

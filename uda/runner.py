@@ -103,36 +103,6 @@ def check_jobs(jobs: int) -> None:
         raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
 
 
-def at_a_time(planned: Sequence[Planned]) -> int:
-    """The most of these steps that can ever run at a time: those of which none waits for another.
-
-    By Dilworth's theorem there are as many as there are chains of steps, each waiting for the one before it, in the
-    fewest chains that hold all steps; and these are found by giving as many steps as possible one that comes next.
-
-    Args:
-        planned: the steps, each after those that it takes something from.
-    """
-    waits: dict[str, set[str]] = {}
-    for one in planned:
-        steps = {source.step for source in one.inputs.values()}
-        direct = {name for name in waits if name in steps}
-        waits[one.name] = direct.union(*(waits[name] for name in direct))
-    following: dict[str, str] = {}
-
-    def follows(name: str, asked: set[str]) -> bool:
-        """Whether the step finds one to come next to, if need be after others have found another one."""
-        for first in waits[name]:
-            if first in asked:
-                continue
-            asked.add(first)
-            if first not in following or follows(following[first], asked):
-                following[first] = name
-                return True
-        return False
-
-    return len(waits) - sum(follows(name, set()) for name in waits)
-
-
 def _leave_out(one: Planned, error: Exception, ran: Ran, console: Console) -> None:
     ran.failed[one.name] = error
     what = str(error) if isinstance(error, UdaError) else f"step {one.name}: {error}"

@@ -98,7 +98,8 @@ def means(run: Run) -> str:
     text = "; ".join([text, *parts]) + (" (subsets of the label space)." if parts else ".")
     if run.scores.mean_over is None:
         return text
-    return f"{text} The source has no other classes than those of {mean_title(run.scores)}: changes and gap are of it."
+    over = mean_title(run.scores)
+    return f"{text} Changes and the gap closed are of {over}: the source lacks classes that others learn."
 
 
 def warnings(run: Run, runs: Sequence[Run]) -> list[str]:
