@@ -14,7 +14,7 @@ from uda.core.console import Console
 from uda.core.resources import find_yaml, folder
 from uda.data.label_space import load_space
 from uda.data.spec import load_spec
-from uda.pipeline import Request, check, expand
+from uda.pipeline import Request, expand, plan
 from uda.stages.catalog import get_stage
 
 ROOT = Path(__file__).parents[1]
@@ -161,8 +161,8 @@ def test_a_pipeline_takes_the_translators_that_its_header_names(
         expand(Request(pipeline=pipeline, out=tmp_path, assignments=said, tiny=tiny), Console(quiet=True))
         for said in ((), (f"translate.config={config}",))
     )
-    check(own)
-    check(swapped)
+    plan(own, force=False)
+    plan(swapped, force=False)
     settings: list[Any] = [one.config for one in swapped if one.stage.name == "translate"]
     assert {one.translator.name for one in settings} == {method}
     assert {one.supervision for one in settings} == {0.1 if "few_pairs" in pipeline else 1}
