@@ -17,6 +17,7 @@ from uda.core.errors import ConfigError
 from uda.core.resources import find_yaml
 from uda.data.samples import read_samples
 from uda.pipeline import Planned
+from uda.stages.minicity import MinicityConfig
 
 
 def recipe(name: str) -> Any:
@@ -57,6 +58,7 @@ def test_all_are_trained_and_scored_alike(tmp_path: Path) -> None:
 def test_the_judge_learns_both_looks_of_other_streets(tmp_path: Path) -> None:
     steps = planned(tmp_path, "identity")
     own, other = (steps[name].config for name in ("city", "other_city"))
+    assert isinstance(own, MinicityConfig) and isinstance(other, MinicityConfig)
     assert isinstance(own.seed, int) and own.seed != other.seed and own.ideal and other.ideal
     assert inputs(steps["judge"], tmp_path / "run") == {
         "source": "other_game/samples.csv", "pseudo": "other_camera/samples.csv"

@@ -164,7 +164,8 @@ def test_scores_alone_are_measured(tmp_path: Path) -> None:
 
 
 def test_fits_beside_each_other_take_as_long_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [(tmp_path / name).mkdir() for name in "ab"]
+    for name in "ab":
+        (tmp_path / name).mkdir()
     todo = [replace(planned(tmp_path / name), name=name) for name in "ab"]
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
@@ -374,7 +375,9 @@ def test_a_guide_is_part_of_what_is_tried(tmp_path: Path, tried: list[tuple[Any,
     long, other = replace(planned(tmp_path), name="long"), replace(planned(tmp_path, settings=TINY), name="other")
     names = ("segment", "long", "other", None)
     fits = [
-        replace(planned(tmp_path, "translate", **({} if name is None else {"guide": name})), name=f"translate_{name}")
+        replace(
+            planned(tmp_path, "translate", None, **({} if name is None else {"guide": name})), name=f"translate_{name}"
+        )
         for name in names
     ]
     seconds(short, long, other, *fits)

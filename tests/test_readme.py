@@ -85,8 +85,9 @@ def test_a_translator_of_ones_own_is_fitted_and_renders(tmp_path: Path) -> None:
         "size=[64,128]",
         "--set",
         "augment.crop=null",
+        "--set",
+        "fit.images=4",
     )
-    own += ("--set", "fit.images=4")
     given = ("--source", tmp_path / "gta5.csv", "--target", tmp_path / "cityscapes.csv")
     command = [sys.executable, "-m", "uda", "translate", *map(str, (*own, *given, "--out", tmp_path / "out"))]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}

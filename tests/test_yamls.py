@@ -16,6 +16,7 @@ from uda.data.label_space import load_space
 from uda.data.spec import load_spec
 from uda.pipeline import Request, expand, plan
 from uda.stages.catalog import get_stage
+from uda.stages.segment import SegmentConfig
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -137,9 +138,8 @@ def test_pipelines_expand_at_full_size(path: Path, tmp_path: Path) -> None:
 def test_bounds_train_as_long_as_the_last_round_and_its_ancestors(path: Path, rounds: int, tmp_path: Path) -> None:
     data = tmp_path if "{data}" in path.read_text() else None
     request = Request(pipeline=path.stem, out=tmp_path / "run", data=data, rounds=rounds)
-    images = {
-        one.name: one.config.fit.images for one in expand(request, Console(quiet=True)) if one.stage.name == "segment"
-    }  # type: ignore[attr-defined]
+    steps = expand(request, Console(quiet=True))
+    images = {one.name: one.config.fit.images for one in steps if isinstance(one.config, SegmentConfig)}
     whole = images["start"] + rounds * (images["adapt@1"] + images["segment@1"])
     assert images["source_only"] == images["oracle"] == images.get("segment_color_transfer", whole) == whole
 

@@ -56,7 +56,7 @@ def test_the_discriminator_is_told_source_0_and_target_1() -> None:
     """Maps of two domains that differ, judged by the probability of class 0: the halves cannot change places."""
     adversary = OutputSpace(OutputSpaceConfig(width=2, loss="lsgan"), 3)
     (network,) = adversary.networks.values()
-    network.forward = lambda maps: maps[:, :1]  # type: ignore[method-assign]
+    network.forward = lambda maps: maps[:, :1]
     source, target = (
         {"main": torch.tensor(shares).log().view(1, 3, 1, 1)} for shares in ([0.8, 0.1, 0.1], [0.3, 0.4, 0.3])
     )

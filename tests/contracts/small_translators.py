@@ -61,7 +61,7 @@ def stirred(module: nn.Module, generator: torch.Generator) -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.is_floating_point():
-                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
 
 
 def turn(translator: AbstractTranslator, player: str, batch: Batch, context: Context) -> dict[str, torch.Tensor]:

@@ -71,7 +71,7 @@ class Way:
     def place(self, network: nn.Module) -> None:
         network.to(self.device)
         if self.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+            network.to(memory_format=torch.channels_last)
 
     def batch(self, batch: Batch) -> Batch:
         if self.channels_last:
@@ -189,7 +189,7 @@ def test_bfloat16_keeps_the_direction_on_a_gpu(case: Case) -> None:
 def test_optimizers_move_weights_alike_in_any_memory_format(kind: Literal["adam", "adamw", "sgd"], device: str) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(3, 5, 5), nn.ReLU(), nn.Conv2d(5, 4, 1))
-    fast = copy.deepcopy(plain).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast = copy.deepcopy(plain).to(device).to(memory_format=torch.channels_last)
     config = OptimizerConfig(name=kind, lr=0.01, clip_norm=5)
     described = {"lr": 0.01, "weight_decay": config.weight_decay}
     slow_kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[kind]

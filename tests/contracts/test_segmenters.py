@@ -47,7 +47,7 @@ def stir(segmenter: AbstractSegmenter) -> AbstractSegmenter:
     with torch.no_grad():
         for parameter in segmenter.network.parameters():
             if parameter.requires_grad:
-                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
         segmenter.network.train()(make_images(segmenter))
     return segmenter
 

@@ -33,14 +33,14 @@ def set_mode(translator: AbstractTranslator, *, train: bool) -> None:
 
 
 def train_step(translator: AbstractTranslator, batch: Batch) -> dict[str, torch.Tensor]:
-    context, terms = Context(images_seen=0, total_images=100), {}
+    context, terms = Context(images_seen=0, total_images=100), dict[str, torch.Tensor]()
     set_mode(translator, train=True)
     for player, parameters in translator.players().items():
         terms |= turn(translator, player, batch, context)
         with torch.no_grad():
             for parameter in parameters:
                 if parameter.grad is not None:
-                    parameter -= 1e-3 * parameter.grad.sign()
+                    parameter.sub_(1e-3 * parameter.grad.sign())
     translator.after_step(context)
     return terms
 
@@ -69,6 +69,7 @@ def test_size_and_range_are_kept_in_every_direction(name: str, guide: SegmenterN
             assert torch.equal(made.labels_BHW, alone.labels_BHW)
             continue
         wanted = batch.source_labels_BHW if direction == "source_to_target" else batch.target_labels_BHW
+        assert wanted is not None
         assert made.labels_BHW is None or torch.equal(made.labels_BHW, wanted)
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from uda.core import console as module
 from uda.core.console import Console, duration, size
 
 
@@ -56,7 +56,7 @@ def test_a_quiet_console_says_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_label_says_whose_lines_they_are_and_there_are_no_bars(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     speaker = Console(label="segment@1")
     speaker.say("pretrained")
     with speaker.progress("segment", 2) as progress:
@@ -70,7 +70,7 @@ def test_without_a_terminal_progress_is_plain_lines_and_few(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with Console().progress("segment", 100, done=20) as progress:
         for done in range(21, 101):  # one image a second
             clock[0] += 1
@@ -100,9 +100,9 @@ def test_on_a_terminal_the_bar_shows_speed_and_numbers(monkeypatch: pytest.Monke
     clock, terminal = [100.0], Terminal()
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(module.sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     with Console().progress("translate: rendering", 100) as progress, monkeypatch.context() as patch:
-        patch.setattr(module.time, "monotonic", lambda: clock[0])
+        patch.setattr(time, "monotonic", lambda: clock[0])
         progress._start = clock[0]
         clock[0] += 4
         progress.update(50, {"loss": 0.5})
@@ -120,7 +120,7 @@ def test_work_goes_on_where_nobody_reads_any_more(tmp_path: Path, stream: str, e
         f"pathlib.Path({str(tmp_path / 'made')!r}).touch()"
     )
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=pipes["stdout"], stderr=pipes["stderr"])
     getattr(process, stream).close()
     assert process.wait() == exit_code
     assert (tmp_path / "made").exists()

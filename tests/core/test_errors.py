@@ -29,8 +29,8 @@ def test_in_a_graph_the_step_is_named_and_its_settings_and_inputs_take_the_place
         "step seed_1/render@2: needs pairs; give the input pairs (image, label) or the input pseudo, "
         "or --set render.size=1"
     )
-    error = DataError("is odd", "size", "leave --init out, --initial stays, --set label_space=own.yaml too")
-    told_too = error.in_step("oracle", stage="segment", inputs=("init",))
+    odd = DataError("is odd", "size", "leave --init out, --initial stays, --set label_space=own.yaml too")
+    told_too = odd.in_step("oracle", stage="segment", inputs=("init",))
     assert str(told_too) == (
         "step oracle: size: is odd; leave the input init out, --initial stays, --set label_space=own.yaml too"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def test_each_process_has_a_place_of_its_own_which_it_leaves_to_the_next(tmp_pat
     places = {}
     with Workers(3, partial(begin, tmp_path)) as workers:
         wait = partial(who_after, tmp_path / "next is there")
-        for key, call in {"dead": kill, "one": wait, "two": wait}.items():
+        calls: dict[str, Callable[[], object]] = {"dead": kill, "one": wait, "two": wait}
+        for key, call in calls.items():
             workers.start(key, call)
         while workers.busy:
             answer = workers.wait()

@@ -3,12 +3,14 @@ from __future__ import annotations
 import colorsys
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from tests.data import fakes
 from uda.data.augment import Geometry, augment_colors, augment_geometry
@@ -17,20 +19,20 @@ from uda.data.augment_config import AugmentConfig
 VALUES = (0, 3, 7, 255)
 
 
-def config(**settings_):
+def config(**settings_: object) -> AugmentConfig:
     return AugmentConfig.model_validate(settings_)
 
 
-def batch(count=4, size=(16, 20)):
+def batch(count: int = 4, size: tuple[int, int] = (16, 20)) -> Tensor:
     images = np.stack([fakes.picture(size, i) for i in range(count)])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def colors(images, seed=0, **settings_):
+def colors(images: Tensor, seed: int = 0, **settings_: object) -> Tensor:
     return augment_colors(images, config(**settings_), torch.Generator().manual_seed(seed))
 
 
-def test_all_is_off_by_default():
+def test_all_is_off_by_default() -> None:
     image, label = fakes.picture((12, 20), 0), fakes.blocks((12, 20), VALUES, 0)
     same = augment_geometry(image, label, AugmentConfig(), np.random.default_rng(0))
     assert np.array_equal(same[0], image) and np.array_equal(same[1], label)
@@ -38,13 +40,13 @@ def test_all_is_off_by_default():
     assert colors(images) is images
 
 
-def test_settings_and_files_are_read_without_torch():
+def test_settings_and_files_are_read_without_torch() -> None:
     code = "import sys, uda.data.augment_config, uda.data.index; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("settings_", [{"scale": (2, 1)}, {"blur": {"sigma": (2, 1)}}, {"flip": 1.5}, {"crop": (0, 5)}])
-def test_impossible_settings_are_refused(settings_):
+def test_impossible_settings_are_refused(settings_: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings_))):
         config(**settings_)
 
@@ -56,7 +58,9 @@ def test_impossible_settings_are_refused(settings_):
     st.none() | st.tuples(st.integers(1, 40), st.integers(1, 40)),
     st.integers(0, 99),
 )
-def test_image_and_label_move_together_and_labels_stay_classes(size, scale, crop, seed):
+def test_image_and_label_move_together_and_labels_stay_classes(
+    size: tuple[int, int], scale: tuple[float, float], crop: tuple[int, int] | None, seed: int
+) -> None:
     label = fakes.blocks(size, (10, 200), seed)
     image = np.repeat(label[..., None], 3, axis=-1)
     moved, moved_label = augment_geometry(
@@ -70,7 +74,7 @@ def test_image_and_label_move_together_and_labels_stay_classes(size, scale, crop
     assert (far & inside).mean() < 0.1 or min(size) * scale[0] < 8
 
 
-def test_a_third_of_a_label_is_the_middle_of_each_nine_and_so_is_the_image():
+def test_a_third_of_a_label_is_the_middle_of_each_nine_and_so_is_the_image() -> None:
     label = np.arange(216, dtype=np.uint8).reshape(12, 18)
     third = Geometry(resized=(4, 6), window=(4, 6), start=(0, 0), mirrored=False)
     assert np.array_equal(third.label(label), label[1::3, 1::3])
@@ -78,7 +82,7 @@ def test_a_third_of_a_label_is_the_middle_of_each_nine_and_so_is_the_image():
     assert np.abs(shown - label[1::3, 1::3]).max() <= 1
 
 
-def test_a_crop_is_a_window_and_a_flip_is_a_mirror():
+def test_a_crop_is_a_window_and_a_flip_is_a_mirror() -> None:
     image, label = fakes.picture((12, 20), 0), np.arange(240, dtype=np.uint8).reshape(12, 20)
     seen = set()
     for seed in range(40):
@@ -93,7 +97,7 @@ def test_a_crop_is_a_window_and_a_flip_is_a_mirror():
     torch.from_numpy(mirrored[0])  # no negative strides
 
 
-def test_what_a_crop_lacks_is_padded_with_mean_and_ignore():
+def test_what_a_crop_lacks_is_padded_with_mean_and_ignore() -> None:
     image, label = fakes.picture((6, 8), 1), np.full((6, 8), 3, np.uint8)
     padded, marks = augment_geometry(image, label, config(crop=(10, 5)), np.random.default_rng(3))
     outside = marks == 255
@@ -103,18 +107,18 @@ def test_what_a_crop_lacks_is_padded_with_mean_and_ignore():
     assert rows.size == 6 and any(np.array_equal(padded[rows], image[:, left : left + 5]) for left in range(4))
 
 
-def test_a_single_mirror_probability_is_kept():
+def test_a_single_mirror_probability_is_kept() -> None:
     image, label = fakes.picture((4, 4), 0), np.arange(16, dtype=np.uint8).reshape(4, 4)
     rng = np.random.default_rng(0)
     flips = sum(augment_geometry(image, label, config(flip=0.3), rng)[1][0, 0] == 3 for _ in range(1000))
     assert 250 < flips < 350
 
 
-JITTER = {"color_jitter": {"probability": 1}, "blur": {"probability": 1}, "noise": 0.1}
+JITTER: dict[str, Any] = {"color_jitter": {"probability": 1}, "blur": {"probability": 1}, "noise": 0.1}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_size_type_and_range_are_kept_and_the_seed_decides(dtype):
+def test_size_type_and_range_are_kept_and_the_seed_decides(dtype: torch.dtype) -> None:
     images = batch().to(dtype)
     before = images.clone()
     out = colors(images, **JITTER)
@@ -125,19 +129,19 @@ def test_size_type_and_range_are_kept_and_the_seed_decides(dtype):
     assert not torch.equal(out, colors(images, seed=1, **JITTER))
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_generator_is_left_alone() -> None:
     state = torch.random.get_rng_state()
     colors(batch(), **JITTER)
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_autocast_changes_nothing():
+def test_autocast_changes_nothing() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = colors(batch(), **JITTER)
     assert torch.equal(inside, colors(batch(), **JITTER))
 
 
-def test_probability_is_that_of_each_image_on_its_own():
+def test_probability_is_that_of_each_image_on_its_own() -> None:
     images = batch(count=1).expand(400, -1, -1, -1)[:, :, :2, :2].contiguous()
     out = colors(images, color_jitter={"probability": 0.25})
     changed = (out - images).abs().amax(dim=(1, 2, 3)) > 1e-3
@@ -146,7 +150,7 @@ def test_probability_is_that_of_each_image_on_its_own():
 
 
 @pytest.mark.parametrize("only", ["brightness", "contrast", "saturation", "hue"])
-def test_each_strength_changes_its_own_quantity(only):
+def test_each_strength_changes_its_own_quantity(only: str) -> None:
     images = batch() * 0.3  # far from the ends of the range, so that nothing is cut off
     strengths = {**dict.fromkeys(["brightness", "contrast", "saturation", "hue"], 0), only: 0.3}
     out = colors(images, color_jitter={"probability": 1, **strengths})
@@ -165,7 +169,9 @@ def test_each_strength_changes_its_own_quantity(only):
     torch.testing.assert_close(off, images)
 
 
-def drawn(only, color=(0.2, 0.3, 0.25), strength=0.3, count=500):
+def drawn(
+    only: str, color: tuple[float, float, float] = (0.2, 0.3, 0.25), strength: float = 0.3, count: int = 500
+) -> tuple[Tensor, Tensor]:
     """Many images of one colour and what one kind of jitter makes of them, RGB in [0, 1], (count, 3)."""
     same = torch.tensor(color).view(1, 3, 1, 1).expand(count, 3, 2, 2).contiguous()
     strengths = {**dict.fromkeys(["brightness", "contrast", "saturation", "hue"], 0), only: strength}
@@ -173,13 +179,13 @@ def drawn(only, color=(0.2, 0.3, 0.25), strength=0.3, count=500):
     return same[:, :, 0, 0], (out / 2 + 0.5)[:, :, 0, 0]
 
 
-def spread_evenly(amounts, low, high):
+def spread_evenly(amounts: Tensor, low: float, high: float) -> None:
     assert low - 1e-3 <= amounts.min() < low + 0.05 * (high - low)
     assert high - 0.05 * (high - low) < amounts.max() <= high + 1e-3
     assert abs(amounts.mean() - (low + high) / 2) < 0.05 * (high - low)
 
 
-def test_amounts_of_brightness_and_saturation_are_drawn_from_one_less_to_one_more_than_the_strength():
+def test_amounts_of_brightness_and_saturation_are_drawn_from_one_less_to_one_more_than_the_strength() -> None:
     before, after = drawn("brightness")
     spread_evenly(after.mean(1) / before.mean(1), 0.7, 1.3)
     before, after = drawn("saturation")
@@ -187,7 +193,7 @@ def test_amounts_of_brightness_and_saturation_are_drawn_from_one_less_to_one_mor
     spread_evenly((after[:, 1] - after[:, 0]) / (before[:, 1] - before[:, 0]), 0.7, 1.3)
 
 
-def test_contrast_scales_the_distances_from_an_images_mean():
+def test_contrast_scales_the_distances_from_an_images_mean() -> None:
     half = torch.full((500, 3, 2, 2), 0.4)
     half[..., 1] = 0.6
     out = colors(
@@ -196,13 +202,13 @@ def test_contrast_scales_the_distances_from_an_images_mean():
     spread_evenly((out[..., 1] - out[..., 0])[:, 0, 0] / 2 / 0.2, 0.7, 1.3)
 
 
-def test_hue_is_turned_by_a_part_of_a_whole_turn():
+def test_hue_is_turned_by_a_part_of_a_whole_turn() -> None:
     _, after = drawn("hue", color=(0.6, 0.3, 0.3), strength=0.15)
     hues = torch.tensor([colorsys.rgb_to_hsv(*color)[0] for color in after.tolist()])  # in turns, red at 0
     spread_evenly((hues + 0.5) % 1 - 0.5, -0.15, 0.15)
 
 
-def test_blur_keeps_flat_images_and_smooths_others_also_tiny_ones():
+def test_blur_keeps_flat_images_and_smooths_others_also_tiny_ones() -> None:
     flat = torch.full((2, 3, 9, 9), 0.25)
     torch.testing.assert_close(colors(flat, blur={"probability": 1, "sigma": (2, 2)}), flat)
     rough = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -211,6 +217,6 @@ def test_blur_keeps_flat_images_and_smooths_others_also_tiny_ones():
     torch.testing.assert_close(colors(tiny, blur={"probability": 1}), tiny)
 
 
-def test_noise_has_the_strength_that_was_asked_for():
+def test_noise_has_the_strength_that_was_asked_for() -> None:
     noisy = colors(torch.zeros(4, 3, 32, 32), noise=0.1)
     assert abs(noisy.std().item() - 0.1) < 0.005 and abs(noisy.mean().item()) < 0.005

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,8 @@ from PIL import Image
 from tests.data import fakes
 from uda.core.errors import ConfigError, DataError
 from uda.core.resources import folder
-from uda.data.index import check_index, index_dataset, pairs_with
-from uda.data.label_space import load_space
+from uda.data.index import Report, check_index, index_dataset, pairs_with
+from uda.data.label_space import LabelSpace, load_space
 from uda.data.pairs import natural_key
 from uda.data.samples import read_samples, write_samples
 from uda.data.spec import DatasetSpec, load_spec
@@ -23,15 +25,15 @@ SPACES = {"gta5": "cityscapes19", "synthia": "cityscapes19", "cityscapes": "city
           "idd_lite": "idd7", "coco_stuff": "coco_animals"}  # fmt: skip
 
 
-def kinds(report):
+def kinds(report: Report) -> list[tuple[str, str]]:
     return sorted((defect.kind, defect.file.name) for defect in report.defects)
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))
-def test_every_fake_data_set_is_found_whole(name, tmp_path: Path):
+def test_every_fake_data_set_is_found_whole(name: str, tmp_path: Path) -> None:
     root = getattr(fakes, name)(tmp_path)
     spec = load_spec(name)
-    seen = []
+    seen: list[int] = []
     report = check_index(index_dataset(root, spec), spec, load_space(SPACES[name]), workers=2, progress=seen.append)
     assert not report.defects
     assert report.images == len(report.pairs) == {"gta5": 3, "synthia": 2}.get(name, 4)
@@ -47,7 +49,7 @@ def test_every_fake_data_set_is_found_whole(name, tmp_path: Path):
     assert read_samples(tmp_path / "out.csv", check_files=True) == rows
 
 
-def test_counts_are_those_of_the_pixels(tmp_path: Path):
+def test_counts_are_those_of_the_pixels(tmp_path: Path) -> None:
     fakes.camvid(tmp_path, count=1, splits=["train"])
     ids = np.zeros(fakes.SIZE, np.uint8)
     ids[0, :7], ids[1, :5] = 3, 11
@@ -63,7 +65,7 @@ def test_counts_are_those_of_the_pixels(tmp_path: Path):
     assert data["usable"] == data["labelled"] == data["images"] == 1
 
 
-def test_the_content_is_told_apart_where_the_counts_are_not(tmp_path: Path):
+def test_the_content_is_told_apart_where_the_counts_are_not(tmp_path: Path) -> None:
     def content(root: Path) -> str:
         spec = load_spec("camvid")
         return check_index(index_dataset(root, spec, "train"), spec, load_space("camvid11")).content
@@ -79,7 +81,7 @@ def test_the_content_is_told_apart_where_the_counts_are_not(tmp_path: Path):
     assert content(tmp_path / "there") != before
 
 
-def test_each_defect_is_named_and_left_out(tmp_path: Path):
+def test_each_defect_is_named_and_left_out(tmp_path: Path) -> None:
     root = fakes.gta5(tmp_path, count=8)
     (root / "labels/00001.png").unlink()
     (root / "images/00002.png").unlink()
@@ -108,8 +110,9 @@ def test_each_defect_is_named_and_left_out(tmp_path: Path):
     assert report.to_dict()["defect_counts"]["unreadable label"] == 2
 
 
-def test_images_are_chosen_by_the_classes_that_their_labels_show(tmp_path: Path):
-    spec, animals, seen = load_spec("coco_stuff"), load_space("coco_animals"), []
+def test_images_are_chosen_by_the_classes_that_their_labels_show(tmp_path: Path) -> None:
+    spec, animals = load_spec("coco_stuff"), load_space("coco_animals")
+    seen: list[int] = []
     for name, value, count in (("1", 18, 60), ("2", 23, 24), ("3", 18, 1), ("4", 0, 9)):
         ids = np.full(fakes.SIZE, 123, np.uint8)  # 12 x 20 pixels of grass
         ids.flat[:count] = value
@@ -117,7 +120,7 @@ def test_images_are_chosen_by_the_classes_that_their_labels_show(tmp_path: Path)
         fakes.save(tmp_path / f"stuffthingmaps/train2017/{name}.png", ids)
     pairs = index_dataset(tmp_path, spec, "train2017").pairs
 
-    def chosen(*classes, space=None, **options):
+    def chosen(*classes: str, space: LabelSpace | None = None, **options: Any) -> list[str]:
         return [pair.id for pair in pairs_with(pairs, spec, space, classes, **options)]
 
     assert chosen("horse", progress=seen.append, workers=2) == ["1", "3"]
@@ -137,7 +140,7 @@ def test_images_are_chosen_by_the_classes_that_their_labels_show(tmp_path: Path)
     assert pairs_with(bare, spec, None, ["horse"]) == ()
 
 
-def test_a_split_without_any_labels_is_no_defect_but_one_gap_is(tmp_path: Path):
+def test_a_split_without_any_labels_is_no_defect_but_one_gap_is(tmp_path: Path) -> None:
     spec = load_spec("cityscapes")
     fakes.cityscapes(tmp_path, splits=["train"])
     fakes.cityscapes(tmp_path, splits=["test"], labels=False)
@@ -150,7 +153,7 @@ def test_a_split_without_any_labels_is_no_defect_but_one_gap_is(tmp_path: Path):
     assert kinds(check_index(index_dataset(tmp_path, spec, "train"), spec))[0][0] == "missing label"
 
 
-def test_a_spec_without_labels_leaves_the_column_empty(tmp_path: Path):
+def test_a_spec_without_labels_leaves_the_column_empty(tmp_path: Path) -> None:
     fakes.save(tmp_path / "frames/day/1.png", fakes.picture((5, 6), 0))
     spec = DatasetSpec(name="drive", images=("frames/{id}.png",))
     report = check_index(index_dataset(tmp_path, spec), spec)
@@ -158,7 +161,7 @@ def test_a_spec_without_labels_leaves_the_column_empty(tmp_path: Path):
     assert report.sizes == {(5, 6): 1}
 
 
-def test_labels_that_also_fit_the_image_pattern_are_no_images(tmp_path: Path):
+def test_labels_that_also_fit_the_image_pattern_are_no_images(tmp_path: Path) -> None:
     fakes.save(tmp_path / "a.png", fakes.picture((5, 6), 0))
     fakes.save(tmp_path / "a_mask.png", np.ones((5, 6), np.uint8))
     spec = DatasetSpec.model_validate(
@@ -168,7 +171,7 @@ def test_labels_that_also_fit_the_image_pattern_are_no_images(tmp_path: Path):
     assert [pair.id for pair in index.pairs] == ["a"] and not index.defects
 
 
-def test_both_endings_are_found_and_an_id_counts_once(tmp_path: Path):
+def test_both_endings_are_found_and_an_id_counts_once(tmp_path: Path) -> None:
     fakes.camvid(tmp_path, count=2, splits=["train"], ending=".jpg")
     spec = load_spec("camvid")
     assert len(index_dataset(tmp_path, spec, "train").pairs) == 2
@@ -178,7 +181,7 @@ def test_both_endings_are_found_and_an_id_counts_once(tmp_path: Path):
     assert [(d.kind, d.file.name) for d in index.defects] == [("second image for one id", "0001TP_000000.jpg")]
 
 
-def test_order_is_natural_and_links_are_followed_without_circling(tmp_path: Path):
+def test_order_is_natural_and_links_are_followed_without_circling(tmp_path: Path) -> None:
     for name in ("frame10", "frame9", "frame1"):
         fakes.save(tmp_path / f"elsewhere/{name}.png", fakes.picture((5, 6), 0))
     (tmp_path / "root/images").mkdir(parents=True)
@@ -192,7 +195,7 @@ def test_order_is_natural_and_links_are_followed_without_circling(tmp_path: Path
     assert sorted(["5²", "5"], key=natural_key) == ["5", "5²"]  # a digit to Python, and no number
 
 
-def test_wrong_roots_and_splits_are_told(tmp_path: Path):
+def test_wrong_roots_and_splits_are_told(tmp_path: Path) -> None:
     fakes.cityscapes(tmp_path / "data")
     spec = load_spec("cityscapes")
     with pytest.raises(DataError, match=r"no image is called leftImg8bit/val/\{id\}_leftImg8bit.png \(it holds data\)"):
@@ -205,7 +208,7 @@ def test_wrong_roots_and_splits_are_told(tmp_path: Path):
         index_dataset(tmp_path / "data", load_spec("gta5"), "train")
 
 
-def test_notes_tell_of_mixed_and_unknown_sizes_and_missing_images(tmp_path: Path):
+def test_notes_tell_of_mixed_and_unknown_sizes_and_missing_images(tmp_path: Path) -> None:
     fakes.gta5(tmp_path, count=1)
     fakes.save(tmp_path / "images/00002.png", fakes.picture((8, 20), 0))
     fakes.save_palette(tmp_path / "labels/00002.png", np.zeros((8, 20), np.uint8))
@@ -219,7 +222,7 @@ def test_notes_tell_of_mixed_and_unknown_sizes_and_missing_images(tmp_path: Path
     assert report.ignored_classes == () and report.empty_classes == ()
 
 
-def test_real_camvid_is_whole_and_counts_as_by_hand():
+def test_real_camvid_is_whole_and_counts_as_by_hand() -> None:
     root = fakes.shared_data("camvid")
     spec = load_spec("camvid")
     index = index_dataset(root, spec, "val")
@@ -231,7 +234,7 @@ def test_real_camvid_is_whole_and_counts_as_by_hand():
     assert len(index_dataset(root, spec).pairs) == 468
 
 
-def test_real_cityscapes_and_idd_lite_have_no_defects():
+def test_real_cityscapes_and_idd_lite_have_no_defects() -> None:
     for name, split, images, pixels in [
         ("cityscapes", "train", 8, {"road": 6303541, "building": 3920413, "parking": 12933, "bicycle": 3983}),
         ("idd_lite", "val", 204, {"drivable": 4709943, "sky": 2974262, "ignored": 3051}),
@@ -242,19 +245,19 @@ def test_real_cityscapes_and_idd_lite_have_no_defects():
         assert {key: report.pixels[key] for key in pixels} == pixels
 
 
-def test_the_frozen_tables_speak_of_shipped_data_sets():
+def test_the_frozen_tables_speak_of_shipped_data_sets() -> None:
     tables = {
         name: pd.read_csv(folder("data_manifests") / f"{name}.csv", dtype=str) for name in ("counts", "known_defects")
     }
     for table in tables.values():
         assert set(table["dataset"]) <= {file.stem for file in (folder("configs") / "datasets").glob("*.yaml")}
-    for row in tables["counts"].fillna("").itertuples():
-        assert row.split in (*load_spec(row.dataset).splits, "") and int(row.images) > 0
+    for row in tables["counts"].fillna("").to_dict("records"):
+        assert row["split"] in (*load_spec(row["dataset"]).splits, "") and int(row["images"]) > 0
     gone = tables["known_defects"].query("defect == 'missing from some copies'")
     assert (gone["last_id"].astype(int) - gone["first_id"].astype(int) + 1).sum() == 24966 - 24941
 
 
-def test_files_beside_the_labels_are_ignored_by_name(tmp_path: Path):
+def test_files_beside_the_labels_are_ignored_by_name(tmp_path: Path) -> None:
     root, spec = fakes.idd_lite(tmp_path), load_spec("idd_lite")
     for label in sorted(root.glob("gtFine/*/*/*_label.png")):
         fakes.save(label.with_name(label.name.replace("_label", "_inst_label")), np.zeros(fakes.SIZE, np.uint8))
@@ -273,7 +276,7 @@ def spec_of(**changes: object) -> DatasetSpec:
     return DatasetSpec.model_validate({**base, **changes})
 
 
-def test_folders_may_share_labels_by_links(tmp_path: Path):
+def test_folders_may_share_labels_by_links(tmp_path: Path) -> None:
     for name in ("images/day/1.png", "images/night/1.png", "shared/1.png"):
         pair(tmp_path, name, "shared/1.png")
     (tmp_path / "labels").mkdir()
@@ -283,12 +286,12 @@ def test_folders_may_share_labels_by_links(tmp_path: Path):
     assert [pair.id for pair in index.pairs] == ["day/1", "night/1"] and not index.defects
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair(tmp_path, "images/a.png", "labels/a.png")
     pair(tmp_path, "images/shut/b.png", "labels/shut/b.png")
     scan = os.scandir
 
-    def refuse(path):
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
         if str(path).endswith("labels/shut"):
             raise PermissionError(13, "Permission denied", path)
         return scan(path)
@@ -298,7 +301,7 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
         index_dataset(tmp_path, spec_of())
 
 
-def test_splits_may_have_their_labels_in_one_place(tmp_path: Path):
+def test_splits_may_have_their_labels_in_one_place(tmp_path: Path) -> None:
     for split, id_ in (("train", "1"), ("train", "2"), ("val", "3"), ("test", "4")):
         pair(tmp_path, f"images/{split}/{id_}.png", None if split == "test" else f"labels/{id_}.png")
     spec = spec_of(images="images/{split}/{id}.png", splits=["train", "val", "test"])
@@ -308,13 +311,13 @@ def test_splits_may_have_their_labels_in_one_place(tmp_path: Path):
     assert not index.defects and index.unlabelled == ("test",)
     assert not index_dataset(tmp_path, spec, "val").defects
     pair(tmp_path, "images/train/5.png", "labels/6.png")
-    for split in (None, "train"):
-        defects = index_dataset(tmp_path, spec, split).defects
+    for asked in (None, "train"):
+        defects = index_dataset(tmp_path, spec, asked).defects
         assert [(one.kind, one.file.name) for one in defects] == [
             ("missing label", "5.png"), ("label without image", "6.png")]  # fmt: skip
 
 
-def test_endings_are_alike_in_upper_and_lower_case_and_others_are_noted(tmp_path: Path):
+def test_endings_are_alike_in_upper_and_lower_case_and_others_are_noted(tmp_path: Path) -> None:
     pair(tmp_path, "images/a.png", "labels/a.png")
     pair(tmp_path, "images/C.PNG", "labels/C.PNG")
     pair(tmp_path, "images/deep/d.jpeg")
@@ -332,18 +335,18 @@ def test_endings_are_alike_in_upper_and_lower_case_and_others_are_noted(tmp_path
     assert [pair.image.name for pair in index.pairs] == ["C.png", "a.png"]
 
 
-def test_a_name_of_two_lines_is_found(tmp_path: Path):
+def test_a_name_of_two_lines_is_found(tmp_path: Path) -> None:
     pair(tmp_path, "images/a\nb.png", "labels/a\nb.png")
     assert [pair.id for pair in index_dataset(tmp_path, spec_of()).pairs] == ["a\nb"]
 
 
-def test_ids_of_one_number_have_an_order(tmp_path: Path):
+def test_ids_of_one_number_have_an_order(tmp_path: Path) -> None:
     for name in ("001", "1", "01"):
         pair(tmp_path, f"images/{name}.png", f"labels/{name}.png")
     assert [pair.id for pair in index_dataset(tmp_path, spec_of()).pairs] == ["001", "01", "1"]
 
 
-def test_a_root_behind_a_link_and_back_is_where_the_system_finds_it(tmp_path: Path):
+def test_a_root_behind_a_link_and_back_is_where_the_system_finds_it(tmp_path: Path) -> None:
     pair(tmp_path / "real/data", "images/a.png", "labels/a.png")
     (tmp_path / "real/deep").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real/deep")

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,7 +48,7 @@ def digests(folder: Path) -> dict[str, str]:
 # The same bytes
 
 
-def test_a_seed_says_every_byte_and_another_seed_changes_every_file(city, tmp_path):
+def test_a_seed_says_every_byte_and_another_seed_changes_every_file(city: Path, tmp_path: Path) -> None:
     for seed, processes in ((0, 2), (1, 0)):
         out = tmp_path / str(seed)
         write_minicity(out, seed=seed, counts=COUNTS, height=SIZE[0], width=SIZE[1], processes=processes)
@@ -57,14 +58,14 @@ def test_a_seed_says_every_byte_and_another_seed_changes_every_file(city, tmp_pa
     assert not [name for name, digest in digests(city).items() if other[name] == digest]
 
 
-def test_an_image_depends_on_nothing_that_was_drawn_before_it(city, tmp_path):
+def test_an_image_depends_on_nothing_that_was_drawn_before_it(city: Path, tmp_path: Path) -> None:
     fewer = {"gta5": 3, "synthia": 0, "cityscapes_train": 0, "cityscapes_val": 1}
     write_minicity(tmp_path, counts=fewer, height=SIZE[0], width=SIZE[1])
     part = digests(tmp_path)
     assert len(part) == 2 * 3 + 3 * 1 and part.items() <= digests(city).items()
 
 
-def test_bytes_do_not_depend_on_how_many_threads_draw():
+def test_bytes_do_not_depend_on_how_many_threads_draw() -> None:
     jobs = [(part, index) for part in PARTS for index in range(3)]
     before = cv2.getNumThreads()
     drawn = []
@@ -80,14 +81,14 @@ def test_bytes_do_not_depend_on_how_many_threads_draw():
         assert np.array_equal(one.labels_HW, other.labels_HW) and np.array_equal(one.instances_HW, other.instances_HW)
 
 
-def test_progress_is_told_image_by_image(tmp_path):
-    told = []
+def test_progress_is_told_image_by_image(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
     counts = {"gta5": 2, "synthia": 0, "cityscapes_train": 1, "cityscapes_val": 0}
     write_minicity(tmp_path, counts=counts, height=16, width=16, progress=lambda *state: told.append(state))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_the_command_writes_the_same_files_with_their_receipts(tmp_path, monkeypatch):
+def test_the_command_writes_the_same_files_with_their_receipts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"gta5": 2, "synthia": 1, "cityscapes_train": 2, "cityscapes_val": 1}
     write_minicity(tmp_path / "plain", seed=3, counts=counts, height=64, width=128)
     changes = [
@@ -107,7 +108,7 @@ def test_the_command_writes_the_same_files_with_their_receipts(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", ["gta5", "synthia", "cityscapes", "cityscapes_trainids"])
-def test_each_layout_is_read_without_a_defect_and_pixel_by_pixel_as_drawn(name, city):
+def test_each_layout_is_read_without_a_defect_and_pixel_by_pixel_as_drawn(name: str, city: Path) -> None:
     spec, space = load_spec(name), load_space("cityscapes19")
     root = city / name.partition("_")[0]
     report = check_index(index_dataset(root, spec), spec, space, workers=2)
@@ -120,6 +121,7 @@ def test_each_layout_is_read_without_a_defect_and_pixel_by_pixel_as_drawn(name, 
         drawn += [draw(part, 0, index, _size_on_disk(part, index)) for index in order]
     table = mapping_table(spec, space)
     for pair, rendering in zip(report.pairs, drawn, strict=True):
+        assert pair.label is not None
         labels = apply_table(read_label_values(pair.label, spec), spec, table)
         assert np.array_equal(read_image(pair.image), rendering.image_HWC)
         assert np.array_equal(labels, rendering.labels_HW)
@@ -131,7 +133,7 @@ def _size_on_disk(part: str, index: int) -> tuple[int, int]:
     return (SIZE[0] - 2, SIZE[1]) if part == "gta5" and index == 5 else SIZE
 
 
-def test_gta5_has_palette_labels_gaps_in_its_numbers_and_mixed_sizes(city):
+def test_gta5_has_palette_labels_gaps_in_its_numbers_and_mixed_sizes(city: Path) -> None:
     labels = sorted((city / "gta5/labels").iterdir())
     assert [path.name for path in labels] == [f"{number:05d}.png" for number in range(1, 8)]
     assert [path.name for path in sorted((city / "gta5/images").iterdir())] == [path.name for path in labels]
@@ -153,18 +155,18 @@ def test_gta5_has_palette_labels_gaps_in_its_numbers_and_mixed_sizes(city):
     assert "2 image sizes are mixed" in notes
 
 
-def test_synthia_has_the_class_in_red_and_the_instance_in_green_of_16_bits(city):
+def test_synthia_has_the_class_in_red_and_the_instance_in_green_of_16_bits(city: Path) -> None:
     for index in range(COUNTS["synthia"]):
         bgr = cv2.imread(str(city / f"synthia/GT/LABELS/{index:07d}.png"), cv2.IMREAD_UNCHANGED)
         rendering = draw("synthia", 0, index, SIZE)
-        assert bgr.dtype == np.uint16 and bgr.shape == (*SIZE, 3) and not bgr[..., 0].any()
+        assert bgr is not None and bgr.dtype == np.uint16 and bgr.shape == (*SIZE, 3) and not bgr[..., 0].any()
         assert np.array_equal(bgr[..., 1], rendering.instances_HW)
         assert set(np.unique(bgr[..., 2])) <= {0, *SYNTHIA_IDS}
         things = np.isin(rendering.labels_HW, THINGS)
         assert things.any() and (bgr[..., 1][things] > 0).all() and not bgr[..., 1][~things].any()
 
 
-def test_cityscapes_has_its_names_its_cities_and_the_vehicle_that_carries_the_camera(city):
+def test_cityscapes_has_its_names_its_cities_and_the_vehicle_that_carries_the_camera(city: Path) -> None:
     stems = {path.name.removesuffix("_leftImg8bit.png"): path for path in city.rglob("*_leftImg8bit.png")}
     assert len(stems) == COUNTS["cityscapes_train"] + COUNTS["cityscapes_val"]
     for stem, path in stems.items():
@@ -179,7 +181,7 @@ def test_cityscapes_has_its_names_its_cities_and_the_vehicle_that_carries_the_ca
     assert len(splits["train"]) == 3 and len(splits["val"]) == 1 and not splits["train"] & splits["val"]
 
 
-def test_looks_draw_the_same_streets_in_other_colours(city, tmp_path):
+def test_looks_draw_the_same_streets_in_other_colours(city: Path, tmp_path: Path) -> None:
     assert write_looks(tmp_path, count=7, height=SIZE[0], width=SIZE[1]) == 7
     made, source = digests(tmp_path), digests(city / "gta5")
     assert made.keys() == source.keys()
@@ -201,7 +203,7 @@ def test_looks_draw_the_same_streets_in_other_colours(city, tmp_path):
         ({"seed": -2}, "mini-city: seed -2; take 0 or more"),
     ],
 )
-def test_wrong_arguments_are_told_before_anything_is_written(wrong, said, tmp_path):
+def test_wrong_arguments_are_told_before_anything_is_written(wrong: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         write_minicity(tmp_path, **wrong)
     assert str(error.value) == said
@@ -220,7 +222,13 @@ def test_wrong_arguments_are_told_before_anything_is_written(wrong, said, tmp_pa
         (("gta5=0", "synthia=0", "cityscapes_train=0", "cityscapes_val=0"), "there is nothing to draw"),
     ],
 )
-def test_the_command_tells_wrong_settings_in_one_line(settings_, said, tmp_path, monkeypatch, capsys):
+def test_the_command_tells_wrong_settings_in_one_line(
+    settings_: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     changes = [part for change in settings_ for part in ("--set", change)]
     monkeypatch.setattr(sys, "argv", ["uda", "minicity", "--out", str(tmp_path / "out"), *changes])
     with pytest.raises(SystemExit) as left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -9,15 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from uda.data.minicity import DEFAULT_COUNTS, DOMAINS, Layout, sample_layout
 from uda.data.minicity.classes import CITYSCAPES_IDS, EGO_INSTANCE, Cls
 from uda.data.minicity.geometry import Camera, Place, inverse_homographies, project_polygons
 from uda.data.minicity.materials import Material
+from uda.data.minicity.render import Rendering
 from uda.data.minicity.scene import Extent, painters_order
 from uda.data.minicity.sensor import develop
 from uda.data.minicity.vehicles import car
 from uda.data.minicity.write import draw, label_ids
+
+Scenes = dict[str, list[Rendering]]
 
 PARTS = tuple(DEFAULT_COUNTS)
 THINGS = (Cls.PERSON, Cls.RIDER, Cls.CAR, Cls.TRUCK, Cls.BUS, Cls.TRAIN, Cls.MOTORCYCLE, Cls.BICYCLE)
@@ -26,7 +31,7 @@ SKY_DEPTH = 1e4
 
 
 @pytest.fixture(scope="module")
-def scenes():
+def scenes() -> Scenes:
     """40 renderings of 64 x 128 pixels of each part."""
     return {part: [draw(part, 0, index, (64, 128)) for index in range(40)] for part in PARTS}
 
@@ -34,13 +39,13 @@ def scenes():
 # What is in the streets
 
 
-def _shares(renderings) -> np.ndarray:
+def _shares(renderings: Sequence[Rendering]) -> NDArray[np.float64]:
     labels = np.stack([one.labels_HW for one in renderings])
     return np.bincount(labels.ravel(), minlength=256) / labels.size
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_all_classes_occur_and_about_a_dozen_in_a_typical_image(part, scenes):
+def test_all_classes_occur_and_about_a_dozen_in_a_typical_image(part: str, scenes: Scenes) -> None:
     absent = {Cls.TERRAIN, Cls.TRUCK, Cls.TRAIN} if part == "synthia" else set()
     found = {Cls(int(value)) for one in scenes[part] for value in np.unique(one.labels_HW)}
     assert found == set(Cls) - absent
@@ -49,7 +54,7 @@ def test_all_classes_occur_and_about_a_dozen_in_a_typical_image(part, scenes):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_classes_are_as_large_as_in_streets(part, scenes):
+def test_classes_are_as_large_as_in_streets(part: str, scenes: Scenes) -> None:
     share = _shares(scenes[part])
     large = share[[Cls.ROAD, Cls.BUILDING, Cls.VEGETATION, Cls.SKY, Cls.CAR]]
     assert large.min() > 0.05 and 0.2 < share[Cls.ROAD] < 0.45
@@ -60,7 +65,7 @@ def test_classes_are_as_large_as_in_streets(part, scenes):
     assert share[Cls.LIGHT] < share[Cls.POLE] and share[Cls.RIDER] < share[Cls.PERSON] < share[Cls.CAR]
 
 
-def test_domains_share_their_streets_and_differ_in_camera_and_crowd(scenes):
+def test_domains_share_their_streets_and_differ_in_camera_and_crowd(scenes: Scenes) -> None:
     rows = {}
     for part in ("gta5", "cityscapes_train"):
         labels = np.stack([one.labels_HW for one in scenes[part]])
@@ -77,7 +82,7 @@ def test_domains_share_their_streets_and_differ_in_camera_and_crowd(scenes):
     assert max(heights["cityscapes"]) <= 1.3 < 1.5 <= min(heights["gta5"])
 
 
-def test_train_and_val_are_other_streets_and_no_street_comes_twice(scenes):
+def test_train_and_val_are_other_streets_and_no_street_comes_twice(scenes: Scenes) -> None:
     every = [one.labels_HW.tobytes() for part in PARTS for one in scenes[part]]
     assert len(set(every)) == len(every)
 
@@ -93,7 +98,9 @@ def test_train_and_val_are_other_streets_and_no_street_comes_twice(scenes):
     height=st.integers(16, 75),
     width=st.integers(16, 150),
 )
-def test_any_scene_has_whole_arrays_of_known_values_and_labels_free_of_the_look(part, seed, index, height, width):
+def test_any_scene_has_whole_arrays_of_known_values_and_labels_free_of_the_look(
+    part: str, seed: int, index: int, height: int, width: int
+) -> None:
     looks = [draw(part, seed, index, (height, width), domain.look) for domain in DOMAINS.values()]
     for one in looks:
         assert one.image_HWC.shape == (height, width, 3) and one.image_HWC.dtype == np.uint8
@@ -108,7 +115,7 @@ def test_any_scene_has_whole_arrays_of_known_values_and_labels_free_of_the_look(
 
 
 @pytest.mark.parametrize("look", ["gta5", "synthia", "cityscapes"])
-def test_edges_of_the_labels_lie_on_edges_of_the_picture(look):
+def test_edges_of_the_labels_lie_on_edges_of_the_picture(look: str) -> None:
     scores = np.zeros((5, 5))
     for index in range(8):
         one = draw("gta5", 0, index, (96, 192), DOMAINS[look].look)
@@ -122,7 +129,7 @@ def test_edges_of_the_labels_lie_on_edges_of_the_picture(look):
     assert scores.argmax() == 12  # no shift
 
 
-def _excess_depth(layout: Layout, height: int, width: int) -> np.ndarray:
+def _excess_depth(layout: Layout, height: int, width: int) -> NDArray[np.float64]:
     """Metres by which what is shown at each pixel lies behind the nearest thing there, by a depth buffer.
 
     0 where a tree is shown: crowns that reach into a house are shown whole, on purpose.
@@ -149,20 +156,20 @@ def _excess_depth(layout: Layout, height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", sorted(DOMAINS))
-def test_what_is_near_hides_what_is_far(name):
+def test_what_is_near_hides_what_is_far(name: str) -> None:
     streets = [sample_layout(DOMAINS[name].statistics, np.random.default_rng((0, seed))) for seed in range(10)]
     excess = np.stack([_excess_depth(street, 64, 128) for street in streets])
     assert (excess > 0.5).mean() < 0.001
 
 
-def test_a_tree_before_a_house_is_painted_after_it():
+def test_a_tree_before_a_house_is_painted_after_it() -> None:
     house, tree, car_behind = Extent(6, 18, 5, 20), Extent(3.5, 7.5, 16, 17), Extent(2, 4, 30, 34)
     order = painters_order([tree, house, car_behind])
     assert order.index(1) < order.index(0) and order[0] == 2
     assert painters_order([house, tree]) == [0, 1] and painters_order([]) == []
 
 
-def test_nothing_is_seen_through_a_car():
+def test_nothing_is_seen_through_a_car() -> None:
     for seed in range(200):  # a slit would show from few heights only
         rng = np.random.default_rng(seed)
         camera = Camera(height=rng.uniform(1.15, 1.4), pitch=0.0, yaw=0.0, focal=0.95)
@@ -175,7 +182,7 @@ def test_nothing_is_seen_through_a_car():
         assert mask.any() and (~mask[1:-1] & mask[:-2] & mask[2:]).sum() <= 3
 
 
-def test_no_kerb_runs_across_a_road():
+def test_no_kerb_runs_across_a_road() -> None:
     for seed in range(30):
         layout = sample_layout(DOMAINS["gta5"].statistics, np.random.default_rng(seed))
         ground = [face for face in layout.faces if face.material in (Material.ROAD, Material.KERB)]
@@ -190,15 +197,16 @@ def test_no_kerb_runs_across_a_road():
 # How it looks
 
 
-def _lab(image: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+def _lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    lab: NDArray[np.float32] = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return lab
 
 
-def _sharpness(image: np.ndarray) -> float:
+def _sharpness(image: NDArray[np.uint8]) -> float:
     return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F).var())
 
 
-def test_the_game_is_bright_saturated_and_sharp_and_the_camera_grey_soft_and_noisy(scenes):
+def test_the_game_is_bright_saturated_and_sharp_and_the_camera_grey_soft_and_noisy(scenes: Scenes) -> None:
     game, camera = (np.stack([one.image_HWC for one in scenes[part]]) for part in ("gta5", "cityscapes_train"))
     labs = [np.stack([_lab(image) for image in images]) for images in (game, camera)]
     assert np.linalg.norm(labs[0].mean((0, 1, 2)) - labs[1].mean((0, 1, 2))) > 5
@@ -210,7 +218,7 @@ def test_the_game_is_bright_saturated_and_sharp_and_the_camera_grey_soft_and_noi
     assert all(_sharpness(one.image_HWC) > 3 * _sharpness(other.image_HWC) for one, other in streets)
 
 
-def test_the_camera_adds_noise_and_the_game_counts_in_steps_of_four():
+def test_the_camera_adds_noise_and_the_game_counts_in_steps_of_four() -> None:
     grey = np.full((128, 256, 3), 120, np.float32)
     sensor = DOMAINS["cityscapes"].look.sensor
     noisy, clean = (develop(grey, replace(sensor, noise=noise), np.random.default_rng(0)) for noise in (5.0, 0.0))
@@ -219,7 +227,7 @@ def test_the_camera_adds_noise_and_the_game_counts_in_steps_of_four():
     assert len(steps) > 40 and not (steps[steps < 255] % 4).any()
 
 
-def test_synthia_is_seen_from_many_heights_in_many_lights(scenes):
+def test_synthia_is_seen_from_many_heights_in_many_lights(scenes: Scenes) -> None:
     heights = [sample_layout(DOMAINS["synthia"].statistics, np.random.default_rng(i)).camera.height for i in range(20)]
     assert max(heights) - min(heights) > 2
     light = {part: np.std([one.image_HWC.mean() for one in scenes[part]]) for part in ("gta5", "synthia")}

@@ -16,7 +16,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_hand_written_manifest_is_read(tmp_path: Path):
+def test_a_hand_written_manifest_is_read(tmp_path: Path) -> None:
     csv = write(
         tmp_path / "mine.csv",
         "\ufeffimage,label,dataset,split,weight,weather\na/1.png, b/1.png, gta5,train,2,rain\n/x/2.png,,gta5,,,\n",
@@ -28,7 +28,7 @@ def test_a_hand_written_manifest_is_read(tmp_path: Path):
     assert second == Sample(Path("/x/2.png"), None, "gta5", tmp_path, extra={"weather": ""})
 
 
-def test_texts_that_look_like_missing_values_or_numbers_stay_texts(tmp_path: Path):
+def test_texts_that_look_like_missing_values_or_numbers_stay_texts(tmp_path: Path) -> None:
     csv = write(tmp_path / "mine.csv", "image,label,dataset,group\n00012,NA,nan,007\n")
     (sample,) = read_samples(csv)
     assert (sample.image.name, sample.label, sample.dataset, sample.group) == ("00012", tmp_path / "NA", "nan", "007")
@@ -49,14 +49,14 @@ def test_texts_that_look_like_missing_values_or_numbers_stay_texts(tmp_path: Pat
         ("image,label,dataset,weight\na,b,c,nan\n", "weight 'nan'"),
     ],
 )
-def test_a_bad_manifest_says_what_and_where(tmp_path: Path, text, message):
+def test_a_bad_manifest_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as error:
         read_samples(write(tmp_path / "mine.csv", text))
     assert "mine.csv" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_manifest_and_missing_images_are_told(tmp_path: Path):
+def test_a_missing_manifest_and_missing_images_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such manifest"):
         read_samples(tmp_path / "none.csv")
     csv = write(tmp_path / "mine.csv", "image,label,dataset\nhere.png,gone.png,gta5\nthere.png,,gta5\n")
@@ -68,7 +68,7 @@ def test_a_missing_manifest_and_missing_images_are_told(tmp_path: Path):
     assert len(read_samples(csv, check_files=True)) == 2  # the missing label is not looked for
 
 
-def test_what_is_written_is_read_back_also_after_moving_all_of_it(tmp_path: Path):
+def test_what_is_written_is_read_back_also_after_moving_all_of_it(tmp_path: Path) -> None:
     run = tmp_path / "project" / "run"
     samples = [
         Sample(run / "images/1.png", run / "labels/1.png", "labels.yaml", run, "train", "a", 0.5, {"seed": "3"}),
@@ -83,19 +83,19 @@ def test_what_is_written_is_read_back_also_after_moving_all_of_it(tmp_path: Path
     assert [sample.image for sample in moved] == [tmp_path / "moved/run/images/1.png", tmp_path / "moved/data/2.png"]
 
 
-def test_columns_without_content_are_left_out_and_a_relative_spec_is_based_anew(tmp_path: Path):
+def test_columns_without_content_are_left_out_and_a_relative_spec_is_based_anew(tmp_path: Path) -> None:
     sample = Sample(tmp_path / "a/1.png", None, "own.yaml", tmp_path / "a")
     write_samples(tmp_path / "b/x.csv", [sample])
     assert (tmp_path / "b/x.csv").read_text() == "image,label,dataset\n../a/1.png,,../a/own.yaml\n"
     assert not (tmp_path / "b/x.csv.tmp").exists()
 
 
-def test_paths_far_away_are_written_absolute(tmp_path: Path):
+def test_paths_far_away_are_written_absolute(tmp_path: Path) -> None:
     assert relative_path(Path("/far/away.png"), tmp_path) == "/far/away.png"
     assert relative_path(Path("/tmp2/away.png"), Path("/tmp")) == "/tmp2/away.png"  # the parent is the root itself
 
 
-def test_a_manifest_behind_a_link_finds_its_images(tmp_path: Path):
+def test_a_manifest_behind_a_link_finds_its_images(tmp_path: Path) -> None:
     (tmp_path / "real/deep/csvs").mkdir(parents=True)
     (tmp_path / "real/deep/data").mkdir()
     image = tmp_path / "real/deep/data/1.png"
@@ -106,7 +106,7 @@ def test_a_manifest_behind_a_link_finds_its_images(tmp_path: Path):
     assert read_samples(tmp_path / "link/s.csv", check_files=True)[0].image == image
 
 
-def test_each_spec_is_read_once_and_a_wrong_name_is_told(tmp_path: Path):
+def test_each_spec_is_read_once_and_a_wrong_name_is_told(tmp_path: Path) -> None:
     samples = [Sample(tmp_path / "1.png", None, "gta5", tmp_path)] * 3
     assert list(load_specs(samples)) == [("gta5", tmp_path)]
     with pytest.raises(ConfigError, match=r"in the manifest's row of .*1.png.*did you mean 'gta5'"):
@@ -114,7 +114,7 @@ def test_each_spec_is_read_once_and_a_wrong_name_is_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", [" a.png", "a\r.png"])
-def test_a_name_that_a_csv_would_change_is_told(tmp_path: Path, name: str):
+def test_a_name_that_a_csv_would_change_is_told(tmp_path: Path, name: str) -> None:
     for sample in (
         Sample(tmp_path / name, None, "gta5", tmp_path),
         Sample(tmp_path, tmp_path / name, "gta5", tmp_path),
@@ -124,7 +124,7 @@ def test_a_name_that_a_csv_would_change_is_told(tmp_path: Path, name: str):
     assert not (tmp_path / "mine.csv").exists()
 
 
-def test_a_folder_is_no_manifest(tmp_path: Path):
+def test_a_folder_is_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is a folder, not a manifest; give a manifest; `uda prepare` writes one"):
         read_samples(tmp_path)
     (tmp_path / "samples.csv").touch()
@@ -132,7 +132,7 @@ def test_a_folder_is_no_manifest(tmp_path: Path):
         read_samples(tmp_path)
 
 
-def test_a_name_that_no_csv_can_hold_is_told(tmp_path: Path):
+def test_a_name_that_no_csv_can_hold_is_told(tmp_path: Path) -> None:
     image = tmp_path / os.fsdecode(b"\xff.png")
     with pytest.raises(DataError, match=r"its name is no UTF-8, as a CSV has to be; rename the file"):
         write_samples(tmp_path / "mine.csv", [Sample(image, None, "gta5", tmp_path)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from cityscapesscripts.helpers.labels import labels as official
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from uda.core.errors import ConfigError, DataError
 from uda.core.resources import folder
-from uda.data.label_space import IGNORE, UNDECLARED, LabelSpace, load_space
+from uda.data.label_space import IGNORE, UNDECLARED, Color, LabelSpace, load_space
 from uda.data.spec import (
     DatasetSpec,
     index_spec,
@@ -31,19 +33,19 @@ SYNTHIA = {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10,
            20: 16, 12: 17, 11: 18}  # fmt: skip
 
 
-def table_of(mapping, ignored):
+def table_of(mapping: Mapping[int, int], ignored: Iterable[int]) -> NDArray[np.uint8]:
     table = np.full(256, UNDECLARED, np.uint8)
     table[list(ignored)] = IGNORE
     table[list(mapping)] = list(mapping.values())
     return table
 
 
-def spec_of(**changes):
+def spec_of(**changes: object) -> DatasetSpec:
     base = {"name": "mine", "images": "images/{id}.png", "labels": "labels/{id}.png", "values": {"road": [1]}}
     return DatasetSpec.model_validate({**base, **changes})
 
 
-def test_every_shipped_spec_loads_and_has_a_header():
+def test_every_shipped_spec_loads_and_has_a_header() -> None:
     files = sorted((folder("configs") / "datasets").rglob("*.yaml"))
     assert [file.stem for file in files] == SHIPPED
     for file in files:
@@ -55,7 +57,7 @@ def test_every_shipped_spec_loads_and_has_a_header():
         assert "# Layout:" in text
 
 
-def test_the_tables_onto_cityscapes19_are_the_published_ones():
+def test_the_tables_onto_cityscapes19_are_the_published_ones() -> None:
     space = load_space("cityscapes19")
     cityscapes = {label.id: label.trainId for label in official if 0 <= label.trainId < 255}
     assert cityscapes == GTA5
@@ -69,13 +71,13 @@ def test_the_tables_onto_cityscapes19_are_the_published_ones():
         np.testing.assert_array_equal(mapping_table(load_spec(name), space), table, err_msg=name)
 
 
-def test_cityscapes_names_are_the_official_ones():
+def test_cityscapes_names_are_the_official_ones() -> None:
     names = {label.id: label.name for label in official}
     for name, values in load_spec("cityscapes").values.items():
         assert [names[value] for value in values] == [name]
 
 
-def test_camvid_and_idd_lite_keep_their_ids():
+def test_camvid_and_idd_lite_keep_their_ids() -> None:
     camvid, idd = load_spec("camvid"), load_spec("idd_lite")
     np.testing.assert_array_equal(
         mapping_table(camvid, load_space("camvid11")), table_of({i: i for i in range(11)}, [11])
@@ -85,7 +87,7 @@ def test_camvid_and_idd_lite_keep_their_ids():
     np.testing.assert_array_equal(mapping_table(camvid, load_space("idd7")), table_of(onto_idd, [11]))
 
 
-def test_coco_stuff_has_the_numbers_of_its_label_list_minus_one():
+def test_coco_stuff_has_the_numbers_of_its_label_list_minus_one() -> None:
     # The label list (github.com/nightrome/cocostuff, labels.txt): 0 unlabeled, 1 to 91 things, 92 to 182 stuff.
     listed = {"person": 1, "street sign": 12, "horse": 19, "sheep": 20, "zebra": 24, "giraffe": 25, "toothbrush": 90,
               "hair brush": 91, "banner": 92, "clouds": 106, "grass": 124, "sky-other": 157, "tree": 169,
@@ -98,7 +100,7 @@ def test_coco_stuff_has_the_numbers_of_its_label_list_minus_one():
     assert stuff == sorted(stuff)  # the list's order, which a line left out or put in twice would break
 
 
-def test_every_labelled_pixel_of_coco_stuff_is_of_a_class_of_coco_animals():
+def test_every_labelled_pixel_of_coco_stuff_is_of_a_class_of_coco_animals() -> None:
     spec, space = load_spec("coco_stuff"), load_space("coco_animals")
     assert unmapped(spec, space) == ((), ())
     table = mapping_table(spec, space)
@@ -107,7 +109,7 @@ def test_every_labelled_pixel_of_coco_stuff_is_of_a_class_of_coco_animals():
     assert found == {"horse": "horse", "zebra": "zebra", "tree": "plants", "clouds": "sky", "person": "other"}
 
 
-def test_what_does_not_meet_is_told():
+def test_what_does_not_meet_is_told() -> None:
     space = load_space("cityscapes19")
     assert unmapped(load_spec("cityscapes_trainids"), space) == ((), ())
     assert unmapped(load_spec("synthia"), space) == (("parking slot", "road work", "lane marking"), ())
@@ -121,9 +123,10 @@ names = st.lists(st.text("abcdefgh", min_size=1, max_size=4), min_size=1, max_si
 
 
 @st.composite
-def specs_and_spaces(draw, color=False):
+def specs_and_spaces(draw: st.DrawFn, color: bool = False) -> tuple[DatasetSpec, LabelSpace]:
     classes = draw(names)
-    value = st.tuples(*[st.integers(0, 255)] * 3) if color else st.integers(0, 255)
+    byte = st.integers(0, 255)
+    value: st.SearchStrategy[int | Color] = st.tuples(byte, byte, byte) if color else byte
     pool = draw(st.lists(value, min_size=len(classes), max_size=40, unique=True))
     where = [draw(st.integers(0, len(classes))) for _ in pool]
     values = {name: [v for v, at in zip(pool, where, strict=True) if at == i] for i, name in enumerate(classes)}
@@ -135,7 +138,7 @@ def specs_and_spaces(draw, color=False):
 
 
 @given(specs_and_spaces())
-def test_the_table_says_for_every_value_its_class_or_why_not(pair):
+def test_the_table_says_for_every_value_its_class_or_why_not(pair: tuple[DatasetSpec, LabelSpace]) -> None:
     spec, space = pair
     table = mapping_table(spec, space)
     for value in range(256):
@@ -146,23 +149,28 @@ def test_the_table_says_for_every_value_its_class_or_why_not(pair):
             assert table[value] == (IGNORE if owners or value in spec.void else UNDECLARED)
 
 
+def packed(color: int | Color) -> int:
+    assert isinstance(color, tuple)
+    return pack_color(color)
+
+
 @given(specs_and_spaces(color=True))
-def test_the_table_of_colours_is_in_the_order_of_their_ordinals(pair):
+def test_the_table_of_colours_is_in_the_order_of_their_ordinals(pair: tuple[DatasetSpec, LabelSpace]) -> None:
     spec, space = pair
     table, colors = mapping_table(spec, space), spec.colors().tolist()
-    assert colors == sorted({pack_color(color) for color in spec.declared()})
+    assert colors == sorted({packed(color) for color in spec.declared()})
     for name, values in spec.values.items():
         wanted = space.names.index(name) if name in space.names else IGNORE
-        assert all(table[colors.index(pack_color(color))] == wanted for color in values)
+        assert all(table[colors.index(packed(color))] == wanted for color in values)
     assert (table[len(colors) :] == UNDECLARED).all()
 
 
-def test_own_table_counts_the_data_sets_own_classes():
+def test_own_table_counts_the_data_sets_own_classes() -> None:
     table = own_table(load_spec("synthia"))
     assert (table[1], table[22], table[0], table[23]) == (0, 21, IGNORE, UNDECLARED)
 
 
-def test_the_index_spec_survives_its_file_and_maps_every_class_to_itself(tmp_path: Path):
+def test_the_index_spec_survives_its_file_and_maps_every_class_to_itself(tmp_path: Path) -> None:
     for name in ("cityscapes19", "camvid11", "idd7"):
         space = load_space(name)
         write_index_spec(space, tmp_path / "labels.yaml")
@@ -199,12 +207,12 @@ def test_the_index_spec_survives_its_file_and_maps_every_class_to_itself(tmp_pat
         ({"ignored": "labels/{name}.png"}, "must have one {id}"),
     ],
 )
-def test_a_mistaken_spec_says_what_is_wrong(changes, message):
+def test_a_mistaken_spec_says_what_is_wrong(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         spec_of(**changes)
 
 
-def test_a_missing_or_broken_file_is_named(tmp_path: Path):
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'cityscapes'"):
         load_spec("cityscape")
     with pytest.raises(ConfigError, match=r"no such dataset file"):
@@ -214,16 +222,16 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path):
         load_spec("own.yaml", tmp_path)
 
 
-def test_one_value_needs_no_list():
+def test_one_value_needs_no_list() -> None:
     spec = spec_of(values={"road": 0, "sky": [1, 2]}, void=255)
     assert spec.values == {"road": (0,), "sky": (1, 2)} and spec.void == (255,)
 
 
-def test_without_labels_no_values_are_needed():
+def test_without_labels_no_values_are_needed() -> None:
     assert spec_of(labels=None, values={}).declared() == []
 
 
-def test_labels_of_a_spec_without_classes_cannot_be_read():
+def test_labels_of_a_spec_without_classes_cannot_be_read() -> None:
     bare = DatasetSpec.model_validate({"name": "bare", "images": "images/{id}.png"})
     with pytest.raises(DataError, match=r"dataset bare: names no classes, so its labels cannot be read; write labels:"):
         require_common_class(bare, load_space("cityscapes19"))
@@ -240,10 +248,10 @@ def test_labels_of_a_spec_without_classes_cannot_be_read():
         ("camvid", "camvid11", None),
     ],
 )
-def test_a_shipped_data_set_of_another_task_is_told(spec, space, told):
+def test_a_shipped_data_set_of_another_task_is_told(spec: str, space: str, told: str | None) -> None:
     line = say_ignored(load_spec(spec), load_space(space), {})
     if told is None:
         assert line is None
     else:
-        assert line.startswith(told)
+        assert line is not None and line.startswith(told)
         assert f"are no classes of {space} and are ignored" in line

@@ -250,7 +250,7 @@ def test_a_file_that_is_gone_is_told_before_hours_of_training(
 
 def test_segment_says_what_its_weights_start_from(trail: Trail, tmp_path: Path) -> None:
     weights = trail.first / "segmenter.safetensors"
-    fit = ("segment", *SEGMENT, "--set", "adversary=null", "--set", "target_statistics=0")
+    fit: tuple[str | Path, ...] = ("segment", *SEGMENT, "--set", "adversary=null", "--set", "target_statistics=0")
     fit = (*fit, "--source", trail.csv("source"))
     pretrained, init = ("--set", f"segmenter.pretrained={weights}"), ("--init", trail.first)
     loaded = "segment: pretrained segmenter.safetensors: "
@@ -407,7 +407,8 @@ def own_copy(manifest: Path, folder: Path) -> pd.DataFrame:
     table, folder = pd.read_csv(manifest, dtype=str), folder.absolute()
     folder.mkdir()
     table["image"] = [str(manifest.parent / one) for one in table["image"]]
-    table["label"] = [shutil.copy(manifest.parent / one, folder / f"{at}.png") for at, one in enumerate(table["label"])]
+    copies = [shutil.copy(manifest.parent / one, folder / f"{at}.png") for at, one in enumerate(table["label"])]
+    table["label"] = [str(one) for one in copies]
     return table
 
 

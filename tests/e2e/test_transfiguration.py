@@ -36,9 +36,9 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Trail:
             ids[30, 40], ids[30, 60] = HORSE, ZEBRA
         fakes.save(trail.root / f"train2017/{number:012d}.jpg", fakes.picture(SIZE, number))
         fakes.save(trail.root / f"stuffthingmaps/train2017/{number:012d}.png", ids)
-    for animal in ("horse", "zebra"):
-        chosen = ("--set", f"select.classes=[{animal}]", "--set", "select.class_share=0.1")
-        must("prepare", "coco_stuff", trail.root, "--split", "train2017", *chosen, "--out", trail.csv(animal))
+    for name in ("horse", "zebra"):
+        chosen = ("--set", f"select.classes=[{name}]", "--set", "select.class_share=0.1")
+        must("prepare", "coco_stuff", trail.root, "--split", "train2017", *chosen, "--out", trail.csv(name))
     return trail
 
 

@@ -86,7 +86,7 @@ def test_a_fitted_translator_renders_again_the_same(trail: Trail, tmp_path: Path
 
 
 def test_several_samples_of_each_image(trail: Trail, tmp_path: Path) -> None:
-    given = ("--config", "translate/color_transfer", "--tiny", "--source", trail.csv("source"))
+    given: tuple[str | Path, ...] = ("--config", "translate/color_transfer", "--tiny", "--source", trail.csv("source"))
     given = (*given, "--target", trail.csv("train"))
     must("translate", *given, "--out", tmp_path / "one")
     must("translate", *given, "--set", "samples=2", "--out", tmp_path / "two")
@@ -121,8 +121,9 @@ def test_a_fit_goes_on_from_another_ones_weights(trail: Trail, tmp_path: Path) -
 
 
 def test_a_guide_takes_the_statistics_of_each_domain_or_a_mixture(trail: Trail, tmp_path: Path) -> None:
-    given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--guide", trail.first)
-    given += ("--translator", trail.translated, "--set", "guide_statistics=8", "--set", "render_target=true")
+    given: tuple[str | Path, ...] = ("--source", trail.csv("source"), "--target", trail.csv("train"))
+    given += ("--guide", trail.first, "--translator", trail.translated)
+    given += ("--set", "guide_statistics=8", "--set", "render_target=true")
     made = [trail.translated]
     for prior in (0, 8):
         made.append(tmp_path / str(prior))
@@ -230,8 +231,9 @@ def test_configs_are_laid_over_one_another(tmp_path: Path) -> None:
 
 
 def test_a_segmenter_takes_the_statistics_of_the_target(trail: Trail, tmp_path: Path) -> None:
-    given = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null", "--set", "optimizer.lr=1e-12")
-    given += ("--set", "optimizer.weight_decay=0", "--set", "target_statistics=8", "--init", str(trail.first))
+    given: tuple[str | Path, ...] = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null")
+    given += ("--set", "optimizer.lr=1e-12", "--set", "optimizer.weight_decay=0")
+    given += ("--set", "target_statistics=8", "--init", trail.first)
     must(
         "segment", *given, "--source", trail.csv("source"), "--target", trail.csv("train"), "--out", tmp_path / "made"
     )  # fmt: skip
@@ -265,8 +267,8 @@ def test_a_segmenter_is_kept_as_it_comes_where_nothing_is_to_be_learnt(trail: Tr
     """As public weights are: without a step, with the target's statistics where they are asked for."""
     public = tmp_path / "public.pth"
     torch.save(load_file(trail.first / "segmenter.safetensors"), public)
-    given = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null", "--set", "fit.images=0")
-    given += ("--source", str(trail.csv("source")))
+    given: tuple[str | Path, ...] = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null")
+    given += ("--set", "fit.images=0", "--source", trail.csv("source"))
     plain = ("--set", "target_statistics=0", "--init", public, "--out", tmp_path / "plain")
     assert "tensors loaded, 0 skipped, 0 not in the file" in must("segment", *given, *plain).err
     first, kept = (load_file(one / "segmenter.safetensors") for one in (trail.first, tmp_path / "plain"))
@@ -315,8 +317,8 @@ def test_every_translator_renders_the_source(trail: Trail, tmp_path: Path, name:
 
 
 def test_target_images_are_made_anew_with_the_maps_that_were_found_in_them(trail: Trail, tmp_path: Path) -> None:
-    given = ("translate", "--config", "translate/oasis", "--tiny", "--source", trail.csv("source"))
-    given = (*given, "--set", "recreate_target=true")
+    given: tuple[str | Path, ...] = ("translate", "--config", "translate/oasis", "--tiny")
+    given += ("--source", trail.csv("source"), "--set", "recreate_target=true")
     fresh, again = tmp_path / "fresh", tmp_path / "again"
     must(*given, "--target", trail.csv("train"), "--pairs", trail.csv("train"), "--out", fresh)
     assert len(pd.read_csv(fresh / "samples.csv")) == 10
@@ -390,8 +392,8 @@ def test_evaluating_a_segmenter_or_its_predictions_is_the_same(trail: Trail, tmp
 
 
 def test_a_second_run_is_skipped_and_force_runs_again(trail: Trail) -> None:
-    command = ("evaluate", "--config", "evaluate/minicity", "--tiny", "--target", trail.csv("val"))
-    command = (*command, "--segmenter", trail.second, "--out", trail.score)
+    command: tuple[str | Path, ...] = ("evaluate", "--config", "evaluate/minicity", "--tiny")
+    command += ("--target", trail.csv("val"), "--segmenter", trail.second, "--out", trail.score)
     before = (trail.score / MANIFEST).read_bytes()
     assert "would skip (complete" in must(*command, "--dry-run").out
     must(*command)
@@ -455,7 +457,8 @@ def test_a_segmenter_learns_from_more_labelled_images_by_turns(city: Trail, trai
     def weights(images: int, *more: str | Path) -> dict[str, torch.Tensor]:
         out = tmp_path / f"{images}{len(more)}"
         must(*fit, "--set", f"fit.images={images}", "--set", "fit.batch=4", *more, "--out", out)
-        return load_file(out / "segmenter.safetensors")
+        found: dict[str, torch.Tensor] = load_file(out / "segmenter.safetensors")
+        return found
 
     def same(images: int) -> bool:
         alone, both = weights(images), weights(images, "--also", city.csv("synthia"))

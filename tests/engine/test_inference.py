@@ -31,7 +31,7 @@ class Brightness(nn.Module):
 
 def predicted(runtime: Any, **keys: Any) -> dict[int, Tensor]:
     network = Brightness().train()
-    found = {}
+    found: dict[int, Tensor] = {}
     for one in inference.predict(network, Images(5), runtime, batch=2, **keys):  # type: ignore[arg-type]
         found |= dict(zip(one.indices, one.logits_BNHW, strict=True))
     assert network.modes == {(False, False)}

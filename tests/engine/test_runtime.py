@@ -26,7 +26,7 @@ def test_one_process_is_the_first_and_averages_nothing() -> None:
 
 def test_the_cpu_has_no_number() -> None:
     numbered = SimpleNamespace(device=torch.device("cpu:1"))
-    assert Runtime(numbered, "float32", RuntimeConfig()).device == torch.device("cpu")  # type: ignore[arg-type]
+    assert Runtime(numbered, "float32", RuntimeConfig()).device == torch.device("cpu")
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
@@ -64,7 +64,7 @@ def test_gradients_are_averaged_over_those_that_any_process_has() -> None:
         num_processes=2,
         reduce=lambda flat, reduction: {"mean": (flat + other) / 2}[reduction],
     )
-    Runtime(fake, "float32", RuntimeConfig()).average_gradients([both, there, neither])  # type: ignore[arg-type]
+    Runtime(fake, "float32", RuntimeConfig()).average_gradients([both, there, neither])
     assert both.grad.tolist() == [1, 2]
     assert there.grad is not None and there.grad.tolist() == [3, 3]
     assert neither.grad is None  # else momentum and decay would move it

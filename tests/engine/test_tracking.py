@@ -18,6 +18,17 @@ def run(tmp_path: Path) -> RunDirectory:
     return run
 
 
+def scalars(run: RunDirectory) -> list[tuple[int, float]]:
+    """The curve of `loss`, as TensorBoard reads it."""
+    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # has no types
+        EventAccumulator,
+    )
+
+    events = EventAccumulator(str(run.partial / "tensorboard"))
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars("loss")]
+
+
 def test_each_point_is_a_json_line(run: RunDirectory) -> None:
     with Tracker(run, cpu()) as tracker:
         tracker.log(4, {"loss": 0.5})
@@ -36,22 +47,14 @@ def test_only_the_first_process_writes(run: RunDirectory) -> None:
 
 
 def test_tensorboard_events_are_written_where_asked_for(run: RunDirectory) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     with Tracker(run, cpu(tensorboard=True)) as tracker:
         tracker.log(4, {"loss": 0.5})
-    events = EventAccumulator(str(run.partial / "tensorboard"))
-    events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(4, 0.5)]
+    assert scalars(run) == [(4, 0.5)]
 
 
 def test_a_curve_does_not_double_back_where_a_killed_run_goes_on(run: RunDirectory) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     for seen, points in ((0, (4, 8, 12)), (8, (12, 16))):
         with Tracker(run, cpu(tensorboard=True), seen) as tracker:
             for images in points:
                 tracker.log(images, {"loss": seen + images})
-    events = EventAccumulator(str(run.partial / "tensorboard"))
-    events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(4, 4), (8, 8), (12, 20), (16, 24)]
+    assert scalars(run) == [(4, 4), (8, 8), (12, 20), (16, 24)]

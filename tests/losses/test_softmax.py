@@ -49,7 +49,7 @@ def test_cross_entropy_is_the_same_in_both_memory_formats() -> None:
     plain, last = (_logits(memory_format) for memory_format in FORMATS)
     losses = [cross_entropy(logits, labels, weights, pixels) for logits in (plain, last)]
     torch.stack(losses).sum().backward()
-    assert torch.allclose(*losses)
+    assert torch.allclose(losses[0], losses[1])
     assert plain.grad is not None and last.grad is not None
     assert torch.allclose(plain.grad, last.grad, atol=1e-7)
     assert last.grad.is_contiguous(memory_format=torch.channels_last)

@@ -83,7 +83,8 @@ def test_nothing_counted_is_said(make: Any, distance: Any) -> None:
 def flat_lab(lightness: float, a: float, b: float) -> Tensor:
     """One flat image of a LAB colour, rounded to 8 bits."""
     lab = torch.tensor([lightness, a, b]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
-    return (kornia.color.lab_to_rgb(lab) * 255).round().to(torch.uint8)
+    rgb: Tensor = kornia.color.lab_to_rgb(lab)
+    return (rgb * 255).round().to(torch.uint8)
 
 
 @pytest.mark.parametrize(("shift", "expected"), [((12, 0, 0), 4), ((0, -9, 0), 3), ((0, 0, 6), 2), ((7, 7, 7), 7)])

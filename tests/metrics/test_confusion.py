@@ -88,7 +88,7 @@ def test_it_agrees_with_the_official_cityscapes_evaluation(tmp_path: Path, monke
     to_id = np.zeros(256, np.uint8)
     to_id[list(ids)] = list(ids.values())
     rng = np.random.default_rng(0)
-    matrix, predictions, truths = ConfusionMatrix(19), [], []
+    matrix, predictions, truths = ConfusionMatrix(19), list[str](), list[str]()
     for number in range(3):
         label = rng.choice([*range(17), 255], (24, 32)).astype(np.uint8)  # motorcycle and bicycle never occur
         label[:4] = 255
@@ -115,4 +115,5 @@ def _official_scores(
     # Scores of instances are switched off, but the result still asks for them.
     monkeypatch.setattr(official, "getInstanceIouScoreForLabel", lambda *_: float("nan"))
     monkeypatch.setattr(official, "getInstanceIouScoreForCategory", lambda *_: float("nan"))
-    return official.evaluateImgLists(predictions, truths, official.args)
+    scores: dict[str, Any] = official.evaluateImgLists(predictions, truths, official.args)
+    return scores

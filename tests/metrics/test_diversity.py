@@ -104,7 +104,7 @@ def test_lpips_takes_its_backbone_from_a_file(weights: Path) -> None:
     network = diversity.load_lpips(weights, download=False)
     assert torch.equal(torch.get_rng_state(), before)
     held = torch.load(weights, weights_only=True)
-    mine = network.net.state_dict()
+    mine = network.get_submodule("net").state_dict()
     assert len(mine) == 10
     for name, tensor in mine.items():
         assert torch.equal(tensor, held[f"features.{name.split('.', 1)[1]}"])

@@ -34,7 +34,8 @@ class Extractor(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.layers(images_BCHW.float() / 255)
+            found: Tensor = self.layers(images_BCHW.float() / 255)
+            return found
 
 
 def images(count: int, seed: int) -> Tensor:
@@ -44,7 +45,8 @@ def images(count: int, seed: int) -> Tensor:
 
 
 def features(count: int, seed: int) -> Tensor:
-    return Extractor()(images(count, seed))
+    found: Tensor = Extractor()(images(count, seed))
+    return found
 
 
 def distances(**changes: Any) -> InceptionDistances:
@@ -78,7 +80,7 @@ def gaussian(mean: list[float], scale: list[float]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(50, D, generator=generator, dtype=torch.float64)
     rows -= rows.mean(0)
-    whitened = torch.linalg.qr(rows).Q * 49**0.5
+    whitened: Tensor = torch.linalg.qr(rows).Q * 49**0.5
     return whitened * torch.tensor(scale) + torch.tensor(mean)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tests.data import fakes
 from uda.nets.frame_check import frame_doubt
 from uda.nets.segmenter import FRAMES, SegmenterNetwork, to_frame
+from uda.segmenters.base import FrameName
 from uda.segmenters.fcn8s import Fcn8s, Fcn8sConfig
 from uda.segmenters.smp import Smp, SmpConfig
 
@@ -55,7 +56,9 @@ def test_without_statistics_nothing_is_said() -> None:
     assert frame_doubt(SegmenterNetwork(Body(), frame="caffe_bgr")) is None  # nothing seen yet
     assert frame_doubt(Fcn8s(Fcn8sConfig.tiny(), 3).network) is None  # no BatchNorm
     strange = learnt_in("imagenet")
-    strange.encoder[1].running_var *= 1e9
+    norm = strange.encoder[1]
+    assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
+    norm.running_var *= 1e9
     assert frame_doubt(SegmenterNetwork(strange, frame="caffe_bgr")) is None  # no frame would fit
 
 
@@ -71,6 +74,7 @@ def test_true_imagenet_weights_are_known_by_their_frame() -> None:
     file = fakes.SHARED_DATA.parent / "weights" / "mobilenet_v2_imagenet.pt"
     if not file.is_file():
         pytest.skip("no ImageNet weights beside the real data sets (weights/mobilenet_v2_imagenet.pt)")
-    for frame, doubted in (("imagenet", False), ("caffe_bgr", True)):
+    cases: list[tuple[FrameName, bool]] = [("imagenet", False), ("caffe_bgr", True)]
+    for frame, doubted in cases:
         config = SmpConfig(encoder="mobilenet_v2", pretrained=file, frame=frame)
         assert (frame_doubt(Smp(config, 11).network) is not None) is doubted

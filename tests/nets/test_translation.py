@@ -66,6 +66,7 @@ def test_instance_norm_is_what_hides_an_images_contrast(norm: bool) -> None:
     encoder, images = ContentEncoder(4, 0, norm=norm), torch.rand(1, 3, 16, 16) - 0.5
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
     near = torch.allclose(encoder(images), encoder(0.5 * images), atol=1e-2)
     assert near == norm
@@ -88,10 +89,12 @@ def test_a_decoder_that_retouches_adds_to_its_image() -> None:
     whole = painted(content).atanh()
     torch.testing.assert_close(changed, torch.tanh(0.1 * whole + image.clamp(-0.98, 0.98).atanh()), rtol=0, atol=1e-5)
     changed.square().sum().backward()
-    assert all(p.grad is not None and p.grad.any() for p in (decoder.retouch.strength, decoder.last[-1].weight))
-    assert decoder.retouch.lens.change.grad.any() and decoder.retouch.lens.shift.grad.any()
+    retouch, last = decoder.retouch, decoder.get_parameter("last.1.weight")
+    assert retouch is not None
+    parts = (retouch.strength, last, retouch.lens.change, retouch.lens.shift)
+    assert all(p.grad is not None and p.grad.any() for p in parts)
     with torch.no_grad():
-        decoder.retouch.strength.zero_()
+        retouch.strength.zero_()
         torch.testing.assert_close(decoder(content, image=image), image.clamp(-0.98, 0.98), rtol=0, atol=1e-5)
 
 
@@ -101,7 +104,7 @@ def test_a_lens_starts_clear_and_can_become_any_small_filter() -> None:
     with torch.no_grad():  # a box blur of each colour by itself, a tenth brighter
         lens.change[range(3), range(3)] = 1 / 9 / 5
         lens.change[range(3), range(3), 1, 1] -= 1 / 5
-        lens.shift += 0.1 / 5
+        lens.shift.add_(0.1 / 5)
     blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1) + 0.1
     torch.testing.assert_close(lens(images), blurred, rtol=0, atol=1e-5)
 

@@ -33,7 +33,7 @@ def test_halving_takes_means_of_what_lies_inside(layout: torch.memory_format) ->
     assert halved.shape == (2, 3, 3, 3) and halved.is_contiguous()  # in channels_last some GPUs' gradients are wrong
     assert halved[0, 0, 0, 0] == (0 + 1 + 6 + 7) / 4
     assert halved[1, 2, 1, 1] == images[1, 2, 1:4, 1:4].mean()
-    halved[0, 0, 1, 1].backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    halved[0, 0, 1, 1].backward()
     assert images.grad is not None
     wanted = torch.zeros(5, 6)
     wanted[1:4, 1:4] = 1 / 9
@@ -81,6 +81,7 @@ def test_spade_with_zero_gamma_and_beta_is_instance_norm() -> None:
 def test_spade_with_constant_gamma_and_beta_is_an_affine_instance_norm() -> None:
     maps = SpadeMaps(num_classes=5, hidden=8, channels=4, norms=1)
     for layer, value in ((maps.gamma[0], 0.5), (maps.beta[0], -2.0)):
+        assert isinstance(layer, nn.Conv2d) and layer.bias is not None
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.constant_(layer.bias, value)
     features = torch.randn(2, 4, 6, 8)
@@ -143,27 +144,29 @@ def _largest_singular_value(weight: torch.Tensor) -> float:
 
 def test_spectral_normalisation_brings_the_largest_singular_value_to_1() -> None:
     torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Sequential(torch.nn.Conv2d(8, 4, 1)))
+    first, second = torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 4, 1)
+    network = torch.nn.Sequential(first, torch.nn.Sequential(second))
     spectral.spectral_normalise(network)
     for _ in range(30):
         network(torch.rand(1, 3, 5, 5))
-    for layer in (network[0], network[1][0]):
+    for layer in (first, second):
         assert _largest_singular_value(layer.weight) == pytest.approx(1, abs=1e-3)
 
 
 def test_weights_are_normalised_once_in_float32_and_gradients_add_up() -> None:
     torch.manual_seed(0)
-    layer = spectral.spectral_normalise(torch.nn.Conv2d(3, 8, 3))
+    layer = torch.nn.Conv2d(3, 8, 3)
+    spectral.spectral_normalise(layer)
     images = torch.rand(1, 3, 5, 5)
     with torch.autocast("cpu", torch.bfloat16), spectral.weights_once([layer]):
-        estimate = layer.parametrizations.weight[0]._u.clone()
+        estimate = layer.get_buffer("parametrizations.weight.0._u").clone()
         first = layer.weight
         layer(images)
         assert layer.weight is first and first.dtype == torch.float32
-        assert torch.equal(estimate, layer.parametrizations.weight[0]._u)
+        assert torch.equal(estimate, layer.get_buffer("parametrizations.weight.0._u"))
     assert layer.weight is not first
     layer.eval()
-    gradients = []
+    gradients, original = list[Tensor](), layer.get_parameter("parametrizations.weight.original")
     for together in (True, False):
         layer.zero_grad()
         if together:
@@ -171,13 +174,16 @@ def test_weights_are_normalised_once_in_float32_and_gradients_add_up() -> None:
                 (layer(images).sum() + layer(2 * images).square().sum()).backward()
         else:
             (layer(images).sum() + layer(2 * images).square().sum()).backward()
-        gradients.append(layer.parametrizations.weight.original.grad.clone())
-    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-4)
+        assert original.grad is not None
+        gradients.append(original.grad.clone())
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-4)
 
 
 def test_the_average_follows_the_closed_form() -> None:
     network = torch.nn.BatchNorm2d(2)
     average = ema.averaged_copy(network)
+    assert isinstance(average, torch.nn.BatchNorm2d) and average.running_mean is not None
+    assert network.running_mean is not None
     assert not any(p.requires_grad for p in average.parameters())
     for value in (2.0, 4.0):
         torch.nn.init.constant_(network.weight, value)
@@ -199,16 +205,18 @@ def test_an_average_of_spectrally_normalised_weights_can_be_kept() -> None:
 
 def test_averaged_weights_are_divided_by_their_own_largest_singular_value() -> None:
     torch.manual_seed(0)
-    network = spectral.spectral_normalise(torch.nn.Conv2d(8, 8, 3))
+    network = torch.nn.Conv2d(8, 8, 3)
+    spectral.spectral_normalise(network)
     average = ema.averaged_copy(network).eval()
+    assert isinstance(average, torch.nn.Conv2d)
     for _ in range(20):
-        torch.nn.init.orthogonal_(network.parametrizations.weight.original)
+        torch.nn.init.orthogonal_(network.get_parameter("parametrizations.weight.original"))
         network(torch.rand(1, 8, 3, 3))
         ema.update_average(average, network, 0.9)
     assert _largest_singular_value(average.weight) > 1.02
     spectral.settle(average)
     assert _largest_singular_value(average.weight) == pytest.approx(1, abs=1e-3)
-    assert not average.training and not average.parametrizations.weight[0].training
+    assert not average.training and not average.get_submodule("parametrizations.weight.0").training
 
 
 def test_the_decay_ramps_up() -> None:

@@ -93,7 +93,7 @@ def test_labelled_pixels_are_counted_whatever_was_predicted(own: Path) -> None:
     made[0, :2] = 0
     fakes.save(own / "made/a.png", made)
     assert score(own).code == 0
-    assert table(own).loc["road", ["iou", "pixels", "predicted_pixels"]].tolist() == [2 / 24, 24, 2]
+    assert table(own).loc["road", ["iou", "pixels", "predicted_pixels"]].to_numpy().tolist() == [2 / 24, 24, 2]
 
 
 def test_palette_indices_count_as_they_are(own: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.stages import report_fakes as fakes
 from uda import iterate as loop
+from uda import runner
 from uda.core.console import Console
 from uda.core.manifest import read_manifest
 from uda.pipeline import Planned, Request, Source
@@ -49,7 +50,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def decide(*_: Any) -> list[list[loop.Decided]]:
             return [[(one, Decision("run" if one.name in anew else "skip", "as the test says")) for one in steps]]
 
-        def runner(todo: Sequence[Planned], *_: Any, on_done: Callable[[Planned, Ran], None], **__: Any) -> Ran:
+        def pretend(todo: Sequence[Planned], *_: Any, on_done: Callable[[Planned, Ran], None], **__: Any) -> Ran:
             ran = Ran()
             for one in todo:
                 if one.name == stop:
@@ -63,7 +64,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         with monkeypatch.context() as patch:
             patch.setattr(loop, "decide", decide)
             patch.setattr(loop, "say_cost", lambda *_, **__: None)
-            patch.setattr(loop.runner, "run", runner)
+            patch.setattr(runner, "run", pretend)
             loop.iterate([request], Console(), dry_run=False, as_json=False)
 
     return run

@@ -15,7 +15,7 @@ from uda.losses import label_mix, n_plus_one
 from uda.nets.spade_resnet import label_layout
 from uda.segmenters._store import load_segmenter, save_segmenter
 from uda.translators.base import Setting
-from uda.translators.oasis import Oasis, OasisConfig, OasisWeights, noise_field
+from uda.translators.oasis import NoiseMode, Oasis, OasisConfig, OasisWeights, noise_field
 
 CLASSES = ("road", "car", "sky")
 N = len(CLASSES)
@@ -46,12 +46,14 @@ def render(translator: Oasis, labels: Tensor, seed: int = 0) -> Tensor:
 
 
 def test_the_gain_of_first_weights_says_how_far_a_step_turns_what_spectral_norm_normalises() -> None:
-    short, long = (
-        make(init_gain=gain).networks["discriminator"].get_submodule("encoder.1.first") for gain in (0.02, 1.0)
-    )
-    lengths = [one.parametrizations.weight.original for one in (short, long)]
-    assert torch.allclose(50 * lengths[0], lengths[1], rtol=1e-4)
-    assert torch.allclose(short.weight, long.weight, atol=1e-3)  # the layer computes the same
+    def learnt_and_used(gain: float) -> tuple[Tensor, Tensor]:
+        layer = make(init_gain=gain).networks["discriminator"].get_submodule("encoder.1.first")
+        assert isinstance(layer, nn.Conv2d)
+        return layer.get_parameter("parametrizations.weight.original"), layer.weight
+
+    (short, by_short), (long, by_long) = learnt_and_used(0.02), learnt_and_used(1.0)
+    assert torch.allclose(50 * short, long, rtol=1e-4)
+    assert torch.allclose(by_short, by_long, atol=1e-3)  # the layer computes the same
 
 
 def test_terms_are_the_papers_formulas() -> None:
@@ -165,9 +167,12 @@ def test_noise_by_class_is_one_vector_for_each_class_of_each_image() -> None:
     assert len(torch.stack(vectors).unique(dim=0)) == len(vectors)
 
 
+MODES: tuple[NoiseMode, ...] = ("global", "local", "class")
+
+
 def test_the_noise_mode_changes_what_is_rendered_and_training_stays_global() -> None:
     labels = make_labels()
-    images = [render(stirred(make(noise=mode)), labels) for mode in ("global", "local", "class")]
+    images = [render(stirred(make(noise=mode)), labels) for mode in MODES]
     assert all((one - other).abs().max() > 0.1 for one, other in ((images[0], images[1]), (images[1], images[2])))
     assert (render(stirred(make()), labels, seed=1) - images[0]).abs().max() > 0.1
     losses = []
@@ -177,12 +182,39 @@ def test_the_noise_mode_changes_what_is_rendered_and_training_stays_global() -> 
     assert torch.equal(*losses)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_fits_noise_is_seen_in_the_fit_in_statistics_and_when_rendering(mode: NoiseMode) -> None:
+    translator, labels, seen = make(fit_noise=mode), make_labels(), list[Tensor]()
+    for name in ("generator", "averaged_generator"):
+        translator.networks[name].register_forward_pre_hook(lambda _, given: seen.append(given[0][:, :4]))
+    translator.losses("generator", make_batch(labels), context())
+    translator.finalize([make_batch(labels.flip(0))])  # its source maps are the labels
+    render(translator, labels)
+    assert len(seen) == 3
+    for noise in seen:
+        by_class = {value: noise.permute(0, 2, 3, 1)[0][labels[0] == value] for value in labels[0].unique().tolist()}
+        vectors = [len(pixels.unique(dim=0)) for pixels in by_class.values()]
+        everywhere = len(torch.cat(list(by_class.values())).unique(dim=0))
+        if mode == "local":
+            assert vectors == [len(pixels) for pixels in by_class.values()]
+        else:
+            assert vectors == [1] * len(by_class)
+            assert everywhere == (1 if mode == "global" else len(by_class))
+
+
+def test_rendering_may_draw_other_noise_than_the_fit() -> None:
+    translator, labels, seen = make(fit_noise="local", noise="global"), make_labels(), list[Tensor]()
+    translator.networks["averaged_generator"].register_forward_pre_hook(lambda _, given: seen.append(given[0][:, :4]))
+    render(translator, labels)
+    assert torch.equal(seen[0], seen[0][:, :, :1, :1].expand_as(seen[0]))
+
+
 def test_averaged_weights_render_and_lag_behind() -> None:
     translator, labels = make(ema=0.9), make_labels()
     before = render(translator, labels)
     with torch.no_grad():
         for parameter in translator.players()["generator"]:
-            parameter += 0.5 * torch.randn_like(parameter)
+            parameter.add_(0.5 * torch.randn_like(parameter))
     assert torch.equal(before, render(translator, labels))
     for _ in range(3):
         translator.after_step(context())
@@ -207,6 +239,12 @@ def test_only_the_regions_of_some_classes_are_drawn_anew() -> None:
     first, second = (noise.permute(0, 2, 3, 1) for noise in seen)
     assert (first != second).all(-1).equal(labels == 1)
     assert len(first[labels != 1].unique(dim=0)) == 1  # all else has one vector, in all images
+    translator.config = translator.config.model_copy(update={"noise": "local"})
+    for seed in (0, 1):
+        render(translator, labels, seed=seed)
+    first, second = (noise.permute(0, 2, 3, 1) for noise in seen[2:])
+    assert (first != second).all(-1).equal(labels == 1)
+    assert len(first[0][labels[0] != 1].unique(dim=0)) == (labels[0] != 1).sum()  # or one for each pixel
     with pytest.raises(
         ConfigError, match=r"translator.noise_classes: no class 'cra' in the label space; did you mean 'car'"
     ):

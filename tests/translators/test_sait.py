@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -77,8 +78,12 @@ def test_the_guide_runs_once_on_each_real_and_once_on_each_fake() -> None:
 def test_a_guide_of_the_target_judges_what_looks_like_the_target() -> None:
     seen: dict[str, list[torch.Tensor]] = {"source": [], "target": []}
 
-    def guide(domain: str) -> Any:
-        return lambda images: (seen[domain].append(images.detach()), 4 * images)[1]
+    def guide(domain: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        def watched(images: torch.Tensor) -> torch.Tensor:
+            seen[domain].append(images.detach())
+            return 4 * images
+
+        return watched
 
     torch.manual_seed(0)
     translator = Sait(SaitConfig.tiny(), Setting(CLASSES, guide("source"), guide("target")))
@@ -122,7 +127,8 @@ def test_terms_are_the_papers_formulas(residual: bool) -> None:
     assert x is not None and y is not None
 
     def generate(domain: str, image: torch.Tensor, content: torch.Tensor, guided_by: torch.Tensor) -> torch.Tensor:
-        return nets[f"generator_{domain}"](content, nets[f"spade_{domain}"](4 * guided_by), image=image)
+        made: torch.Tensor = nets[f"generator_{domain}"](content, nets[f"spade_{domain}"](4 * guided_by), image=image)
+        return made
 
     content = {"source": nets["encoder_source"](x), "target": nets["encoder_target"](y)}
     real = {"source": x, "target": y}
@@ -228,7 +234,7 @@ def test_noise_comes_into_translations_and_not_into_reconstructions() -> None:
 
 def test_the_parts_for_short_fits_are_trained() -> None:
     translator, batch = make(_Counting(), **SHORT), make_batch()
-    sum(translator.losses("generator", batch, context()).values()).backward()
+    torch.stack(list(translator.losses("generator", batch, context()).values())).sum().backward()
     for domain in ("source", "target"):
         network = translator.networks[f"generator_{domain}"]
         parts = [p for name, p in network.named_parameters() if name.startswith(("noise", "merge", "retouch"))]
@@ -249,10 +255,11 @@ def test_discriminators_see_the_guides_maps_of_a_translations_original(alone: bo
         assert all(p.grad is not None and p.grad.any() for p in translator.networks["encoder_source"].parameters())
     translator.losses("discriminator", batch, turn)
     assert guide.calls == 2
-    source, target = (4 * images for images in (batch.source_images_BCHW, batch.target_images_BCHW))  # type: ignore[operator]
+    source, target = batch.source_images_BCHW, batch.target_images_BCHW
+    assert source is not None and target is not None
     real, fake = seen[-1].split(2)
-    assert torch.equal(real[:, 3:], target.softmax(1)) and torch.equal(real[:, :3], batch.target_images_BCHW)  # type: ignore[arg-type]
-    assert torch.equal(fake[:, 3:], source.softmax(1))
+    assert torch.equal(real[:, 3:], (4 * target).softmax(1)) and torch.equal(real[:, :3], target)
+    assert torch.equal(fake[:, 3:], (4 * source).softmax(1))
     assert alone or torch.equal(fake, seen[0])
 
 
@@ -290,7 +297,7 @@ def test_averaged_weights_render_and_lag_behind() -> None:
     with torch.no_grad():
         before = translator.translate(batch, generator=generator).images_BCHW
         for parameter in translator.players()["generator"]:
-            parameter += 0.5 * torch.randn_like(parameter)
+            parameter.add_(0.5 * torch.randn_like(parameter))
         assert torch.equal(before, translator.translate(batch, generator=generator).images_BCHW)
         translator.after_step(context())
         assert not torch.equal(before, translator.translate(batch, generator=generator).images_BCHW)

@@ -188,7 +188,7 @@ def test_the_ablations_term_has_the_cycles_weight() -> None:
 
 
 def test_the_cycle_does_not_know_fake_and_the_loss_on_pairs_does() -> None:
-    before, after = [], []
+    before, after = list[float](), list[float]()
     for kept, shift in ((before, 0.0), (after, 5.0)):
         translator = make()
         with torch.no_grad():
@@ -299,7 +299,7 @@ def test_source_maps_are_rendered_by_averaged_weights() -> None:
     assert before.shape == (5, 3, 64, 64) and not torch.equal(before, render(seed=1))
     with torch.no_grad():
         for parameter in translator.players()["generator"]:
-            parameter += 0.5 * torch.randn_like(parameter)
+            parameter.add_(0.5 * torch.randn_like(parameter))
     assert torch.equal(before, render())
     for _ in range(3):
         translator.after_step(context())

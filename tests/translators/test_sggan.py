@@ -13,7 +13,7 @@ from uda.data.batch import Batch, Context
 from uda.losses.sggan import gradient_sensitive, image_gradients, known_least_squares, label_edges
 from uda.nets.semantic_discriminator import SemanticDiscriminator
 from uda.translators._maps import domain_maps, one_hot
-from uda.translators.base import Setting
+from uda.translators.base import Direction, Setting
 from uda.translators.sggan import Sggan, SgganConfig, SgganWeights
 
 CLASSES = 3
@@ -290,7 +290,9 @@ def test_missing_maps_are_told_in_one_line() -> None:
 def test_rendering_needs_no_maps_and_each_way_has_its_generator() -> None:
     translator, batch = make(), make_batch()
     x = images_of(batch)
-    for (a, b), direction in zip(WAYS, Sggan.directions, strict=True):
+    directions: list[Direction] = ["source_to_target", "target_to_source"]
+    assert Sggan.directions == tuple(directions)
+    for (a, b), direction in zip(WAYS, directions, strict=True):
         blind = Batch(**{f"{a}_images_BCHW": x[a]})
         made = translator.translate(blind, generator=torch.Generator(), direction=direction)
         assert torch.equal(made.images_BCHW, translator.networks[f"generator_{b}"](x[a]))

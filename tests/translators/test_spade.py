@@ -206,7 +206,7 @@ def test_averaged_weights_render_with_statistics_of_their_own() -> None:
     before = render(translator, batch)
     with torch.no_grad():
         for parameter in translator.players()["generator"]:
-            parameter += 0.5 * torch.randn_like(parameter)
+            parameter.add_(0.5 * torch.randn_like(parameter))
     assert torch.equal(before, render(translator, batch))
     for _ in range(2):
         translator.after_step(context())

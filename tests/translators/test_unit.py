@@ -9,7 +9,7 @@ from torch import nn
 
 from uda.core.errors import DataError
 from uda.data.batch import Batch, Context
-from uda.translators.base import Setting
+from uda.translators.base import Direction, Setting
 from uda.translators.unit import Unit, UnitConfig, UnitWeights, divergence, noisy
 
 WAYS = (("source", "target"), ("target", "source"))
@@ -157,7 +157,9 @@ def test_the_defaults_are_the_authors_settings_for_gta5() -> None:
 def test_rendering_takes_the_mean_of_the_code_both_ways() -> None:
     translator, batch = make(), make_batch()
     nets, x = translator.networks, images_of(batch)
-    for (a, b), direction in zip(WAYS, Unit.directions, strict=True):
+    directions: list[Direction] = ["source_to_target", "target_to_source"]
+    assert Unit.directions == tuple(directions)
+    for (a, b), direction in zip(WAYS, directions, strict=True):
         made = translator.translate(batch, generator=torch.Generator(), direction=direction).images_BCHW
         mean = nets["encoder_shared"](nets[f"encoder_{a}"](x[a]))
         assert torch.allclose(made, nets[f"decoder_{b}"](nets["decoder_shared"](mean)), atol=1e-6)

@@ -169,7 +169,7 @@ def test_averaged_weights_render_and_lag_behind() -> None:
     before = render(translator, labels)
     with torch.no_grad():
         for parameter in translator.players()["generator"]:
-            parameter += 0.5 * torch.randn_like(parameter)
+            parameter.add_(0.5 * torch.randn_like(parameter))
     assert torch.equal(before, render(translator, labels))
     for _ in range(3):
         translator.after_step(context())
@@ -225,7 +225,7 @@ def test_the_generator_learns_to_be_segmented_back() -> None:
         translator.networks[name].train()
         with torch.no_grad():
             for parameter in translator.players()[name]:
-                parameter *= 30  # first weights are so small that many steps would pass before any image differs
+                parameter.mul_(30)  # first weights are so small that many steps would pass before any image differs
     for step in range(20):
         here = context()
         for player, optimizer in optimizers.items():

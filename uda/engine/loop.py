@@ -203,7 +203,7 @@ class _Players:
                 total = torch.stack(weighted).sum() if weighted else torch.zeros(())
             optimizer.zero_grad(set_to_none=True)
             if total.requires_grad:
-                total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+                total.backward()
                 runtime.average_gradients(self.parameters[player])
                 if (limit := self._plan.optimizers[player].clip_norm) is not None:
                     nn.utils.clip_grad_norm_(self.parameters[player], limit)

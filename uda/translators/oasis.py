@@ -60,11 +60,13 @@ class OasisConfig(TranslatorConfigBase):
     """Channels before the generator's last convolution (authors' code)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map (paper)."""
-    noise: NoiseMode = "global"
-    """What is drawn anew when rendering: one vector for the whole image, as in training (paper), one for each pixel
-    (`local`), or one for each class of the map (`class`)."""
+    fit_noise: NoiseMode = "global"
+    """What is drawn in the fit: one vector for the whole image (paper), one for each pixel (`local`), or one for each
+    class of the map (`class`)."""
+    noise: NoiseMode | None = None
+    """What is drawn anew when rendering, of the same kinds; None: the same as in the fit."""
     noise_classes: tuple[int | str, ...] = ()
-    """Classes, by name or index, whose regions alone are drawn anew when rendering; all else keeps one fixed vector,
+    """Classes, by name or index, whose regions alone are drawn anew when rendering; all else keeps fixed noise,
     the same for all images, so that several `samples` differ there and nowhere else (paper, fig. 1). Empty: all."""
     spade_hidden: int = Field(default=128, ge=1)
     """Channels between SPADE's convolutions (authors' code)."""
@@ -138,11 +140,22 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
     def _rendering_condition(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Noise as `OasisConfig.noise` says, and layout, joined."""
         channels = self.config.noise_channels
-        field = noise_field(labels, self._classes, channels, self.config.noise, generator)
+        mode = self.config.noise or self.config.fit_noise
+        field = noise_field(labels, self._classes, channels, mode, generator)
         if self._redrawn:
-            kept = _random.draw((1, channels, 1, 1), torch.Generator().manual_seed(0), labels.device)
+            every: NoiseMode = "local" if mode == "local" else "global"
+            kept = noise_field(labels[:1], self._classes, channels, every, torch.Generator().manual_seed(0))
             anew = torch.isin(labels, torch.tensor(self._redrawn, device=labels.device)).unsqueeze(1)
             field = torch.where(anew, field, kept)
+        return self._joined(field, labels)
+
+    def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Noise as `OasisConfig.fit_noise` says, and layout, joined."""
+        config = self.config
+        field = noise_field(labels, self._classes, config.noise_channels, config.fit_noise, generator)
+        return self._joined(field, labels)
+
+    def _joined(self, field: Tensor, labels: Tensor) -> Tensor:
         return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
 
     def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
