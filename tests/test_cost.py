@@ -14,7 +14,7 @@ import torch
 
 from uda import cost
 from uda.core.console import Console
-from uda.core.errors import ConfigError
+from uda.core.errors import ConfigError, RunError
 from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.engine import loop
 from uda.engine.runtime import Runtime, make_runtime
@@ -222,6 +222,29 @@ def test_disk_is_for_images_and_labels_at_the_size_that_they_are_rendered_at(tmp
     # target image in the source's look, without.
     everything = of_three(tmp_path, planned(tmp_path, "translate", {**settings, **ALL_RENDERED}))
     assert rendered_bytes(everything) == pytest.approx(64 * 128 * ((3 * (2 + 3) + 3) * 2 + (2 + 3) * 0.05))
+
+
+def test_disk_is_for_what_is_not_rendered_yet(tmp_path: Path) -> None:
+    one = planned(tmp_path, "translate")
+    whole, run = rendered_bytes(one), interrupted(one, IMAGES, checkpoint=False)
+    run.write("fit.json", b"{}")
+    assert rendered_bytes(one) == whole
+    run.write("images/a.png", b"x" * 1000)
+    assert rendered_bytes(one) == whole - 1000
+    run.write("images/b.png", b"x" * 10**9)
+    assert rendered_bytes(one) == -cost._SMALL_MODEL_BYTES  # nothing, and not less
+
+
+def test_a_trial_that_a_gpu_has_no_room_for_is_told_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> cost.Speed:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(cost, "_speed", MEASURED)
+    monkeypatch.setattr(cost, "_trial", full)
+    with pytest.raises(RunError, match=r"segment: out of memory in a trial .*20 GiB\); make fit.batch"):
+        seconds(planned(tmp_path))
 
 
 def test_time_is_for_all_images_that_are_rendered(tmp_path: Path) -> None:

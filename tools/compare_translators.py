@@ -9,6 +9,7 @@ said, and an interrupted comparison goes on where it stopped. docs/translators.m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -30,7 +31,7 @@ from uda.cli_options import (
 )
 from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
 from uda.core.console import Console, size
-from uda.core.errors import ConfigError, RunError, UdaError
+from uda.core.errors import ConfigError, DataError, RunError, UdaError
 from uda.core.manifest import write_atomically
 from uda.core.rundir import to_itself
 from uda.pipeline import Planned
@@ -120,12 +121,13 @@ def compare(
         with to_itself(out):
             write_atomically(out / _RECORD, (json.dumps({"command": command}) + "\n").encode())
             failed = runner.run(planned, speaker, jobs=jobs, go_on=True).failed
-    write_table(out, [recipe.name for recipe in recipes], seeds, speaker)
     reasons = [
         str(error) if isinstance(error, UdaError) else f"step {name}: {as_uda_error(error)}"
         for name, error in failed.items()
         if error is not None
     ]
+    with contextlib.suppress(*([DataError] if reasons else [])):  # nothing is there for a table: the reasons say why
+        write_table(out, [recipe.name for recipe in recipes], seeds, speaker)
     if reasons:
         mend = "run the same command again, or leave the translator out"
         raise RunError(f"{len(reasons)} steps failed: {' | '.join(reasons)}", out, mend)

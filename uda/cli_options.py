@@ -220,7 +220,8 @@ def run_guarded(call: Callable[[], Any]) -> int:
         if debug:
             traceback.print_exc()
         text = str(error)
-        print(f"interrupted{': ' + text if text else ''}; run the same command again to go on", file=sys.stderr)
+        anew = ", with --force steps that were finished start anew" if "--force" in sys.argv else ""
+        print(f"interrupted{': ' + text if text else ''}; run the same command again to go on{anew}", file=sys.stderr)
         return 130
     except Exception as error:
         if debug:
@@ -262,7 +263,8 @@ def as_uda_error(error: Exception) -> UdaError:
         return error
     kind = type(error).__name__
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "allocate memory" in str(error):
-        return RunError("out of memory", None, "make fit.batch, size or augment.crop smaller and run again")
+        mend = "make the batch (fit.batch, batch or render_batch), size or augment.crop smaller and run again"
+        return RunError("out of memory", None, mend)
     if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # safetensors': no OSError
         file = getattr(error, "filename", None)
         return RunError("no space left on the disk", file, "free some and run the same command again")

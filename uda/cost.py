@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from uda import turns
 from uda.core.config import digest, settings_that_matter
 from uda.core.console import Console
-from uda.core.errors import ConfigError, DataError, UdaError
+from uda.core.errors import ConfigError, DataError, RunError, UdaError
 from uda.core.lazy import lazy_import
 from uda.core.rundir import CHECKPOINT, RunDirectory
 from uda.pipeline import Planned, Source
@@ -79,10 +79,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class Done:
-    """Images that an interrupted run has fitted on, and rendered."""
+    """What an interrupted run has done: images that it has fitted on, and rendered, and the bytes of these."""
 
     fitted: int = 0
     rendered: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,19 @@ def estimate(
             that it can take.
     """
     by_name = {one.name: one for one in planned}
-    total = sum(_bytes(one, by_name) for one in todo)
+    waiting = {one.name for one in todo}
+    done = {one.name: _done(one, waiting, force=force) for one in todo}
+    total = sum(max(0.0, _bytes(one, by_name) - done[one.name].bytes) for one in todo)
     fits = [one.config.fit for one in todo if one.stage.name in _FITS]  # type: ignore[attr-defined]  # theirs have one
     if not measure or (fits and all(fit.images <= _FEW_STEPS * fit.batch for fit in fits)):
         return Estimate(total, None)
     console.say("measuring this machine's speed on a few steps ...")
     speeds: dict[str, Speed] = {}
-    waiting = {one.name for one in todo}
-    with _threads(turns.threads_each(jobs)) as each:
-        took = {one.name: _seconds(one, by_name, speeds, _done(one, waiting, force=force)) for one in todo}
+    try:
+        with _threads(turns.threads_each(jobs)) as each:
+            took = {one.name: _seconds(one, by_name, speeds, done[one.name]) for one in todo}
+    finally:
+        runtime.free_memory()
     lanes = _lanes(jobs, each, todo)
     order = turns.soonest_over(planned, took, lanes)
     return Estimate(total, turns.seconds_in_all(order, took, lanes), order)
@@ -239,8 +244,8 @@ def _done(one: Planned, waiting: set[str], *, force: bool) -> Done:
     folder = RunDirectory(one.out).interrupted(decision.fingerprint, forced=force)
     if decision.action != "resume" or folder is None:
         return Done()
-    rendered = sum(len(list((folder / name).glob("*.png"))) for name in _RENDERED_FOLDERS)
-    return Done(_fitted(folder), rendered)
+    rendered = [file for name in _RENDERED_FOLDERS for file in (folder / name).glob("*.png")]
+    return Done(_fitted(folder), len(rendered), sum(file.stat().st_size for file in rendered))
 
 
 def _fitted(folder: Path) -> int:
@@ -318,6 +323,9 @@ def _speed(one: Planned, by_name: Mapping[str, Planned], speeds: dict[str, Speed
             speeds[key] = _trial(one.config, with_target, None if guide is None else guide.config)
         except (ConfigError, DataError) as error:  # settings that no check without torch could refuse
             raise one.named(error) from error
+        except torch.OutOfMemoryError as error:  # at no more than the fit's size, which would not fit either
+            what = f"out of memory in a trial of a few steps ({' '.join(str(error).split())[:120]})"
+            raise RunError(what, one.name, "make fit.batch, size or augment.crop smaller") from error
         except (UdaError, RuntimeError):
             speeds[key] = Speed(0.0, 0.0)  # on random images a fit may go wrong that would not on true ones
     return speeds[key]

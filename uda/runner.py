@@ -104,9 +104,18 @@ def check_jobs(jobs: int) -> None:
 
 
 def _leave_out(one: Planned, error: Exception, ran: Ran, console: Console) -> None:
-    ran.failed[one.name] = error
+    ran.failed[one.name] = _without_frames(error)
     what = str(error) if isinstance(error, UdaError) else f"step {one.name}: {error}"
     console.say(f"failed: {' '.join(what.split())}; going on without it")
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The error, and those behind it, without the calls that they came through, which hold networks and images."""
+    behind: BaseException | None = error
+    while behind is not None:
+        behind.__traceback__ = None
+        behind = behind.__cause__ or behind.__context__
+    return error
 
 
 def _inputs(one: Planned, failed: Collection[str]) -> dict[str, Path] | None:
@@ -123,6 +132,8 @@ def _step(one: Planned, inputs: Mapping[str, Path], console: Console, *, force: 
         return execute(one.stage, one.config, inputs, one.out, console, force=force)
     except UdaError as error:
         raise one.named(error) from error
+    finally:
+        runtime.free_memory()
 
 
 def _side_by_side(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from uda.core.console import Console
 from uda.core.rundir import RunDirectory
 from uda.core.training import OptimizerConfig, ParameterGroup, RuntimeConfig, ScheduleConfig
+from uda.data.augment import Pixels
 from uda.data.augment_config import AugmentConfig
 from uda.data.batch import Batch, Context
 from uda.engine import loop, stream
@@ -36,6 +37,12 @@ class Images:
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {"image": self._images[index], "label": self._labels[index], "index": torch.tensor(index)}
+
+    def sample_at(self, index: int) -> tuple[Pixels, Pixels]:
+        parts = (self._images[index].permute(1, 2, 0).numpy(), self._labels[index].numpy())
+        for part in parts:
+            part.flags.writeable = False  # as a cache's own are
+        return parts
 
 
 def domain(count: int, *, seed: int = 0, number: int = 0, weights: Sequence[float] | None = None) -> stream.Domain:

@@ -21,7 +21,7 @@ def test_one_process_is_the_first_and_averages_nothing() -> None:
     weight.grad = torch.tensor([1.0, 2.0])
     runtime.average_gradients([weight])
     assert weight.grad.tolist() == [1, 2]
-    assert (runtime.any(True), runtime.any(False), runtime.gather([3, 4])) == (True, False, [3, 4])
+    assert (runtime.any(True), runtime.any(False, True), runtime.gather([3, 4])) == ((True,), (False, True), [3, 4])
 
 
 def test_the_cpu_has_no_number() -> None:
@@ -78,7 +78,9 @@ def test_emulated_bfloat16_is_not_taken_for_the_hardwares(monkeypatch: pytest.Mo
             "is_bf16_supported",
             lambda including_emulation=True, capable=capable: including_emulation or capable,
         )
-        assert runtime._multiplies_bfloat16() is capable
+        assert runtime._multiplies_bfloat16("auto") is capable
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert make_runtime(RuntimeConfig(device="cpu")).precision == "float32"  # whatever the GPU beside it can do
 
 
 def test_what_auto_came_to_is_recorded() -> None:

@@ -152,9 +152,7 @@ def test_downloads_are_checked_and_their_failures_said(cache: Path, monkeypatch:
         Path(file).write_bytes(b"fetched")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
-    with pytest.raises(
-        NotMeasurableError, match=r"cannot be fetched \(no route to host\); fetch it elsewhere and set w"
-    ):
+    with pytest.raises(DataError, match=r"cannot be fetched \(no route to host\); fetch it elsewhere and set w"):
         find_weights(None, URL, setting="w", download=True)
     assert find_weights(None, URL, setting="w", download=True).read_bytes() == b"fetched"
     assert asked == [(URL, "0123abcd")] * 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +16,7 @@ from uda.nets.segmenter import FRAMES, SegmenterNetwork, to_frame
 from uda.segmenters.base import FrameName
 from uda.segmenters.fcn8s import Fcn8s, Fcn8sConfig
 from uda.segmenters.smp import Smp, SmpConfig
+from uda.stages import segment
 
 
 class Body(nn.Module):
@@ -60,6 +65,14 @@ def test_without_statistics_nothing_is_said() -> None:
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
     norm.running_var *= 1e9
     assert frame_doubt(SegmenterNetwork(strange, frame="caffe_bgr")) is None  # no frame would fit
+
+
+def test_weights_that_a_fit_starts_from_are_looked_at_too(tmp_path: Path) -> None:
+    network = SegmenterNetwork(learnt_in("imagenet"), frame="caffe_bgr")
+    bare: Any = SimpleNamespace(network=network, segmenter=SimpleNamespace(loaded=None))
+    assert segment._frame_doubt(bare, None) is None  # it has loaded nothing
+    doubt = segment._frame_doubt(bare, tmp_path / "theirs.pth")
+    assert doubt is not None and "set segmenter.frame=imagenet" in doubt
 
 
 def test_a_network_for_images_of_one_size_is_let_be() -> None:

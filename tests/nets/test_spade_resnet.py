@@ -288,7 +288,10 @@ def test_vgg_reads_its_weights_and_refuses_others(tmp_path: Path) -> None:
     network = Vgg19Features()
     state = {**network.state_dict(), "classifier.0.weight": torch.zeros(2, 2)}
     save_file(state, tmp_path / "vgg19.safetensors")
-    loaded, images = load_vgg19(tmp_path / "vgg19.safetensors"), torch.rand(1, 3, 32, 32)
+    before = torch.random.get_rng_state()
+    loaded = load_vgg19(tmp_path / "vgg19.safetensors")
+    assert torch.equal(before, torch.random.get_rng_state())  # a fit that reads it draws what one that has it does
+    images = torch.rand(1, 3, 32, 32)
     made = loaded(images)
     assert [tuple(one.shape) for one in made] == [(1, 64 * 2 ** min(n, 3), 32 // 2**n, 32 // 2**n) for n in range(5)]
     assert all(torch.equal(*pair) for pair in zip(made, network(images), strict=True))

@@ -98,7 +98,9 @@ def test_pretrained_leaves_the_head_alone(tmp_path: Path) -> None:
     assert all(not torch.equal(trained.state_dict()[key], started[key]) for key in head)
 
 
-@pytest.mark.parametrize("holder", [("state_dict",), ("ResNet101", "model_state"), ("epoch", "model")])
+@pytest.mark.parametrize(
+    "holder", [("state_dict",), ("ResNet101", "model_state"), ("epoch", "model"), ("score", "state_dict")]
+)
 def test_tensors_are_found_inside_checkpoints(holder: tuple[str, ...], tmp_path: Path) -> None:
     trained, fresh = _deeplab(0), _deeplab(1)
     if holder[0] == "epoch":
@@ -107,6 +109,8 @@ def test_tensors_are_found_inside_checkpoints(holder: tuple[str, ...], tmp_path:
             "optimizer": {"state": {0: torch.zeros(2)}},
             "model": _public(trained),
         }
+    elif holder[0] == "score":  # beside its weights
+        checkpoint = {"best_acc1": torch.tensor(77.1), "state_dict": _public(trained)}
     else:
         checkpoint = _public(trained)
         for name in reversed(holder):

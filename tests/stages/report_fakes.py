@@ -140,11 +140,18 @@ def segment(out: Path, seed: int = 0, **more: Any) -> Path:
     )
 
 
-def prepare(out: Path, dataset: str, count: int = 20, defects: Mapping[str, int] | None = None) -> Path:
+def prepare(
+    out: Path,
+    dataset: str,
+    count: int = 20,
+    defects: Mapping[str, int] | None = None,
+    select: Mapping[str, Any] | None = None,
+) -> Path:
     """A data set's index."""
     metrics = {"images": count, "usable": count, "labelled": count, "classes": [], "defect_counts": dict(defects or {})}
     files = {"samples.csv": b"image,label,dataset\n" + dataset.encode()}
-    return stage(out, "prepare", settings={"dataset": dataset}, metrics=metrics, files=files)
+    config = {"dataset": dataset, "select": dict(select or {})}
+    return stage(out, "prepare", settings={"dataset": dataset}, config=config, metrics=metrics, files=files)
 
 
 def loop(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from uda.core.resources import find_yaml, names
 from uda.data.label_space import load_space
 from uda.stages._report.comparison import spread
 from uda.stages._report.curves import figures, read_log
-from uda.stages._report.pictures import GREY, class_colors, grid_picture
+from uda.stages._report.pictures import GREY, class_colors, confusion, grid_picture
 from uda.stages._report.published import load_published, obstacle, published_group
-from uda.stages._report.reading import Run, read_runs
+from uda.stages._report.reading import Run, StageEntry, read_runs
 from uda.stages._report.scores import read_scores
 from uda.stages._report.sections import published
 from uda.stages._report.summary import warnings
@@ -27,6 +28,11 @@ from uda.stages.report import write_report
 
 def read(directory: Path) -> Run:
     return read_runs([directory])[0]
+
+
+def only(directory: Path) -> StageEntry:
+    (entry,) = read(directory).stages
+    return entry
 
 
 # Published rows
@@ -107,6 +113,11 @@ def test_an_unknown_group_is_a_warning_with_the_nearest_name(tmp_path: Path) -> 
 def test_only_the_published_data_sets_are_comparable(tmp_path: Path) -> None:
     group = published_group("gta5_deeplabv2")
     assert obstacle(read(fakes.loop(tmp_path / "true", rounds=1)), group) is None
+    some = fakes.loop(tmp_path / "some", rounds=1)
+    fakes.prepare(some / "target", "cityscapes", select={"groups": [], "first": 9, "last": None})
+    assert obstacle(read(some), group) is None  # it is not scored on these
+    fakes.prepare(some / "val", "cityscapes", select={"groups": [], "first": 9, "last": None})
+    assert obstacle(read(some), group) == "this run is scored on chosen images alone (val)"
     own = fakes.loop(tmp_path / "own", rounds=1)
     fakes.prepare(own / "source", "my_simulator")
     assert obstacle(read(own), group) == "this run has data of its own in the place of gta5"
@@ -125,6 +136,33 @@ def test_the_run_stands_in_each_block_by_that_blocks_mean(tmp_path: Path) -> Non
     assert shown is not None and run.scores.result is not None
     own = {count: line.miou for count, lines in shown.blocks for line in lines if line.own}
     assert own == {count: percent(run.scores.result.subsets[str(count)]) for count in (16, 13)}
+    lines = {count: next(line for line in rows if line.own) for count, rows in shown.blocks}
+    assert {line.network for line in lines.values()} == {"deeplabv2"}
+    three = [shown.columns.index(name) for name in ("wall", "fence", "pole")]
+    assert [lines[13].cells[at] for at in three] == ["-"] * 3  # they do not count in that mean
+    assert all(lines[16].cells[at] != "-" for at in three)
+
+
+def test_a_step_that_is_a_link_is_part_of_the_run(tmp_path: Path) -> None:
+    out = fakes.loop(tmp_path / "run", rounds=1)
+    whole = [entry.name for entry in read(out).stages]
+    shutil.move(out / "round_1/translate", tmp_path / "disk")
+    (out / "round_1/translate").symlink_to(tmp_path / "disk")
+    assert [entry.name for entry in read(out).stages] == whole
+
+
+def test_pixels_that_were_predicted_to_be_nothing_are_pixels_of_their_class(tmp_path: Path) -> None:
+    names = fakes.SPACE.names
+    score = fakes.evaluate(tmp_path / "score", 0.5)
+    matrix = confusion(only(tmp_path))
+    assert matrix is not None and matrix.rows[0] is not None
+    part = matrix.rows[0][0]
+    table = (score / "confusion.csv").read_text().splitlines()[1:]
+    counts = [sum(map(int, line.split(",")[1:])) for line in table]
+    lines = [f"{name},0.5,{2 * count},0,0" for name, count in zip(names, counts, strict=True)]
+    (score / "iou.csv").write_text("\n".join(("class,iou,pixels,predicted_pixels,correct_pixels", *lines)) + "\n")
+    halved = confusion(only(tmp_path))
+    assert halved is not None and halved.rows[0] is not None and halved.rows[0][0] == pytest.approx(part / 2)
 
 
 # Curves

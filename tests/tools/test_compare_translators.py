@@ -10,6 +10,8 @@ import torch
 
 from tests.data import fakes
 from tools import compare_translators as tool
+from uda import runner
+from uda.core.errors import RunError
 from uda.core.manifest import MANIFEST
 
 
@@ -90,3 +92,12 @@ def test_mistakes_are_told(
     assert tool.main([*arguments, "--out", str(tmp_path / "run")]) == code
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_where_nothing_came_to_an_end_the_reasons_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = runner.Ran(failed={"city": RunError("no luck", "step city")})
+    monkeypatch.setattr(runner, "run", lambda *_, **__: ran)
+    assert tool.main(["--tiny", "--translators", "identity", "--seeds", "0", "--out", str(tmp_path / "run")]) == 4
+    assert "1 steps failed: step city: no luck; run the same command again" in capsys.readouterr().err

@@ -57,6 +57,7 @@ class RunDirectory:
         self.out, self._say = (out.resolve() if out.is_symlink() or not out.name else out), say
         self.partial = self.out.with_name(self.out.name + ".partial")
         self._receipts: dict[str, Receipt] = {}
+        self._scratch = {CHECKPOINT}
         self._lock: int | None = None
         self.earlier: list[dict[str, Any]] = []
         """The interrupted runs that this one goes on with, each with its `seconds`; known once it has begun."""
@@ -139,6 +140,11 @@ class RunDirectory:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
+    def scratch(self, name: str) -> Path:
+        """Where something is kept for a run that goes on with this one: no output, gone once the run is complete."""
+        self._scratch.add(name)
+        return self.path(name)
+
     def write(self, name: str, data: bytes) -> Receipt:
         """Write an output and keep its receipt."""
         self.path(name).write_bytes(data)
@@ -172,7 +178,7 @@ class RunDirectory:
         if self.out.exists():
             self.out.rename(old)
         self.partial.rename(self.out)
-        for name in (_STARTED, _JOURNAL, CHECKPOINT):  # not before: until then they are what a failed run goes on with
+        for name in (_STARTED, _JOURNAL, *self._scratch):  # not before: a failed run goes on with them
             (self.out / name).unlink(missing_ok=True)
         shutil.rmtree(old, ignore_errors=True)
         for folder in self._set_aside():

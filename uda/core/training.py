@@ -87,8 +87,9 @@ class RuntimeConfig(Config):
     workers: int = Field(default=0, ge=0)
     """Processes that read and augment images, or draw mini-city's; 0 does it in the stage's own process."""
     cache_mb: float = Field(default=1024.0, ge=0)
-    """Memory for the resized images of a fit, each domain's, in each process that reads them, in MB (10^6 bytes): what
-    does not fit is read and resized anew each time. An image with its label takes 2.1 MB at 512x1024; 0 keeps none."""
+    """Memory for resized images that are read again and again, each domain's of a fit above all, in each process that
+    reads them, in MB (10^6 bytes): what does not fit is read and resized anew each time. An image with its label takes
+    2.1 MB at 512x1024; 0 keeps none."""
     checkpoint_seconds: float = Field(default=120.0, ge=0)
     """A checkpoint at least this often."""
     tensorboard: bool = False

@@ -42,8 +42,10 @@ class Geometry:
         if image_HWC.shape[:2] != self.resized:
             smaller = any(to < of for to, of in zip(self.resized, image_HWC.shape[:2], strict=True))
             image_HWC = self._resize(image_HWC, cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-        if self.window != self.resized:
+        if not self._covered:
             image_HWC = self._crop(image_HWC, image_HWC.mean(axis=(0, 1)).round().astype(np.uint8))
+        elif self.window != self.resized:
+            image_HWC = self._crop(image_HWC, 0)
         return self._mirror(image_HWC)
 
     def label(self, label_HW: Pixels) -> Pixels:
@@ -51,6 +53,12 @@ class Geometry:
         if label_HW.shape != self.resized:
             label_HW = self._resize(label_HW, cv2.INTER_NEAREST_EXACT)
         return self._mirror(self._crop(label_HW, IGNORE))
+
+    @property
+    def _covered(self) -> bool:
+        """Whether the picture covers all of the window."""
+        sides = zip(self.start, self.resized, self.window, strict=True)
+        return all(start >= 0 and start + want <= have for start, have, want in sides)
 
     def _resize(self, picture: Pixels, interpolation: int) -> Pixels:
         resized: Pixels = cv2.resize(picture, self.resized[::-1], interpolation=interpolation)
@@ -150,6 +158,13 @@ def _chosen(probability: float, like_BCHW: Tensor, generator: torch.Generator) -
     return (_uniform(0, 1, like_BCHW, generator) < probability).view(-1, 1, 1, 1)
 
 
+def _order(count: int, generator: torch.Generator) -> list[int]:
+    """A random order of `count` things; of a GPU's generator the seed is taken, for its numbers would be waited for."""
+    if generator.device.type != "cpu":
+        generator = torch.Generator().manual_seed(generator.initial_seed())
+    return torch.randperm(count, generator=generator).tolist()
+
+
 def _jitter(images_BCHW: Tensor, config: ColorJitterConfig, generator: torch.Generator) -> Tensor:
     chosen = _chosen(config.probability, images_BCHW, generator)
     steps = (
@@ -159,7 +174,7 @@ def _jitter(images_BCHW: Tensor, config: ColorJitterConfig, generator: torch.Gen
         (enhance.adjust_hue, config.hue, 0.0, 2 * torch.pi),  # kornia turns hue by radians
     )
     jittered = images_BCHW
-    for step in torch.randperm(len(steps), generator=generator, device=generator.device).tolist():
+    for step in _order(len(steps), generator):
         adjust, strength, middle, unit = steps[step]
         amount = _uniform(middle - strength, middle + strength, images_BCHW, generator) * unit
         if strength:

@@ -36,7 +36,8 @@ class SegmentationDataset(Dataset[Item]):
             do; None keeps each image's own size.
         with_labels: False opens no label file and reads no dataset spec: every label is 255 throughout.
         interpolation: of images; labels are resized by nearest neighbour.
-        cache_mb: resized arrays are kept up to so many MB (10^6 bytes), in each process that reads; 0 keeps none.
+        cache_mb: resized arrays are kept up to so many MB (10^6 bytes), in each process that reads; 0 keeps none, as is
+            best for what is read once.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class SegmentationDataset(Dataset[Item]):
         size: tuple[int, int] | None,
         with_labels: bool = True,
         interpolation: Interpolation = "bicubic",
-        cache_mb: float = 1024,
+        cache_mb: float = 0,
     ) -> None:
         if with_labels and space is None:
             raise ValueError("a label space is needed to read labels")

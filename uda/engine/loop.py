@@ -149,8 +149,9 @@ def fit(
 
             # Status, checkpoint, stop: the only places where the device is waited for.
             now = time.monotonic()
-            done, stopping = seen >= plan.images, runtime.any(stop.is_set())
-            saving = stopping or (not done and runtime.any(now - last_checkpoint >= runtime.config.checkpoint_seconds))
+            due = now - last_checkpoint >= runtime.config.checkpoint_seconds
+            done, (stopping, due) = seen >= plan.images, runtime.any(stop.is_set(), due)
+            saving = stopping or (due and not done)
             # Always before saving: a checkpoint of diverged weights could never be gone on from.
             if now - last_status >= _STATUS_SECONDS or done or saving:
                 means = _means(sums, steps, plan.title)
@@ -227,8 +228,11 @@ def _add(terms: Mapping[str, Tensor], sums: dict[str, Tensor], seen: int) -> Non
     """Add terms to their sums; beside each, the images seen when it was first not finite. Waits for no device."""
     for name, term in terms.items():
         value = term.detach().float()
-        total, broken = sums.get(name, value.new_tensor((0, math.inf))).unbind()
-        total = total + value
+        if (so_far := sums.get(name)) is None:  # filled on the device: a tensor of Python's numbers would wait for it
+            total, broken = value, value.new_full((), math.inf)
+        else:
+            total, broken = so_far.unbind()
+            total = total + value
         sums[name] = torch.stack((total, torch.where(total.isfinite(), broken, broken.clamp(max=seen))))
 
 
@@ -257,7 +261,7 @@ def _require_finite(parameters: Mapping[str, Sequence[nn.Parameter]], seen: int,
     """
     for player, own in parameters.items():
         broken = bool(own) and not bool(torch.stack([parameter.isfinite().all() for parameter in own]).all())
-        if runtime.any(broken):
+        if any(runtime.any(broken)):
             raise RunError(f"diverged: weights of {player} are not finite after image {seen - 1}", title, _CALMER)
 
 

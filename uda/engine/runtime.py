@@ -5,6 +5,7 @@ A command starts alone or under `accelerate launch` / `torchrun`; this is the on
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ def _contiguous(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
     return (inputs[0].contiguous(),)
 
 
-def _multiplies_bfloat16() -> bool:
-    if torch.cuda.is_available():
+def _multiplies_bfloat16(device: str) -> bool:
+    if not on_cpu(device):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.backends.cpu.get_cpu_capability()
     flags = Path("/proc/cpuinfo")
@@ -109,12 +110,13 @@ class Runtime:
                 if name.rpartition(".")[2] in ("running_mean", "running_var"):
                     buffer.copy_(self.accelerator.reduce(buffer, reduction="mean"))
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any process (all of them then act alike)."""
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether each flag is set on any process (all of them then act alike); they are asked once for all flags."""
         if self.processes == 1:
-            return flag
-        count: Tensor = self.accelerator.reduce(torch.tensor(float(flag), device=self.device), reduction="sum")
-        return bool(count > 0)
+            return flags
+        here = torch.tensor([float(flag) for flag in flags], device=self.device)
+        counts: Tensor = self.accelerator.reduce(here, reduction="sum")
+        return tuple(count > 0 for count in counts.tolist())
 
     def gather(self, items: Sequence[Any]) -> list[Any]:
         """Items of all processes, in order of rank, on every process."""
@@ -156,7 +158,7 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
         torch.cuda.set_device(number)
     precision = config.precision
     if precision == "auto":
-        precision = "bfloat16" if _multiplies_bfloat16() else "float32"
+        precision = "bfloat16" if _multiplies_bfloat16(wanted) else "float32"
     accelerator = Accelerator(cpu=on_cpu(wanted), kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
     runtime = Runtime(accelerator, precision, config)
     provenance.note(device=runtime.device.type, precision=precision, threads=torch.get_num_threads())
@@ -167,6 +169,13 @@ def make_runtime(config: RuntimeConfig) -> Runtime:
             peak_gpu_memory_mb=lambda: torch.cuda.max_memory_allocated(runtime.device) >> 20,
         )
     return runtime
+
+
+def free_memory() -> None:
+    """Let go of what nothing holds any more; on a GPU give it back too, to other processes that share the device."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def wait_for_all(device: str) -> None:

@@ -104,15 +104,12 @@ class Domain:
 
     def item(self, position: int) -> tuple[Tensor, Tensor]:
         """Augmented image (CHW, uint8) and label (HW, uint8) of a position."""
-        sample = self.data[self.order[position]]
-        seen = rows_seen(self.rows, len(sample["label"]))
-        image_HWC, label_HW = augment_geometry(
-            sample["image"][:, seen].permute(1, 2, 0).numpy(),
-            sample["label"][seen].numpy(),
-            self.augment,
-            self._generator(position),
-        )
-        return torch.from_numpy(image_HWC).permute(2, 0, 1), torch.from_numpy(label_HW)
+        image_HWC, label_HW = self.data.sample_at(self.order[position])
+        seen = rows_seen(self.rows, len(label_HW))
+        augmented = augment_geometry(image_HWC[seen], label_HW[seen], self.augment, self._generator(position))
+        # What is still the data set's own, which may be its cache's, is not given away.
+        image, label = (torch.from_numpy(one if one.flags.writeable else one.copy()) for one in augmented)
+        return image.permute(2, 0, 1), label
 
     def most_alike(self, position: int, label_HW: Tensor) -> int:
         """Of the candidates of a position, the one whose classes lie most like these labels; of equals the first."""

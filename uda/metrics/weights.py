@@ -25,7 +25,7 @@ def find_weights(given: Path | None, url: str, *, setting: str, download: bool) 
         download: fetch them into the cache where they are not there.
 
     Raises:
-        DataError: the given file is not there.
+        DataError: the given file is not there, or what was to be fetched cannot be.
         NotMeasurableError: none is given, and the cache has none.
     """
     if given is not None:
@@ -37,7 +37,7 @@ def find_weights(given: Path | None, url: str, *, setting: str, download: bool) 
     if cached.is_file():
         return cached
     if not download:
-        mend = f"set {setting}=FILE, or download=true"
+        mend = f"set {setting}=FILE, or download=true, or put it there and give --force"
         raise NotMeasurableError(f"no weights, {name} is not in the download cache", None, mend)
     cached.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -46,5 +46,5 @@ def find_weights(given: Path | None, url: str, *, setting: str, download: bool) 
     except (OSError, RuntimeError) as error:  # no network (URLError is an OSError), or another SHA-256
         reason = " ".join(str(error).split())
         mend = f"fetch it elsewhere and set {setting}=FILE"
-        raise NotMeasurableError(f"{url} cannot be fetched ({reason})", None, mend) from error
+        raise DataError(f"cannot be fetched ({reason})", url, mend) from error
     return cached

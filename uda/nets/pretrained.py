@@ -121,12 +121,17 @@ def _tensors(value: Any) -> dict[str, Tensor]:
     """The first mapping of names to tensors in a checkpoint, well-known holders first."""
     if not isinstance(value, Mapping):
         return {}
+    held = [name for name in _HOLDERS if isinstance(value.get(name), Mapping)]
+    if inner := _first_tensors(value[name] for name in held):
+        return inner
     own = {name: item for name, item in value.items() if isinstance(name, str) and isinstance(item, Tensor)}
     if own:
         return own
-    held = [name for name in _HOLDERS if name in value]
-    rest = [name for name in value if name not in held and "optim" not in str(name)]
-    return next((inner for name in (*held, *rest) if (inner := _tensors(value[name]))), {})
+    return _first_tensors(value[name] for name in value if name not in held and "optim" not in str(name))
+
+
+def _first_tensors(values: Iterable[Any]) -> dict[str, Tensor]:
+    return next((inner for one in values if (inner := _tensors(one))), {})
 
 
 def _in_encoder(key: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -33,8 +34,12 @@ def to_frame(images_BCHW: Tensor, frame: str) -> Tensor:
     images = (images_BCHW + 1) * (scale / 2)
     if bgr:
         images = images.flip(1)
-    mean_C11, std_C11 = (images.new_tensor(value).view(3, 1, 1) for value in (mean, std))
-    return (images - mean_C11) / std_C11
+    return (images - _of_channels(mean, images)) / _of_channels(std, images)
+
+
+def _of_channels(values: Sequence[float], like_BCHW: Tensor) -> Tensor:
+    """A number for each channel, (C, 1, 1); filled on the device: a tensor of Python's numbers would wait for it."""
+    return torch.stack([like_BCHW.new_full((1, 1), value) for value in values])
 
 
 class SegmenterNetwork(nn.Module):

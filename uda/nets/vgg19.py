@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
@@ -47,7 +48,9 @@ def load_vgg19(path: Path) -> Vgg19Features:
         ConfigError: the file holds another network.
         DataError: the file is missing or cannot be read.
     """
-    network, tensors = Vgg19Features(), read_tensors(path)
+    tensors = read_tensors(path)
+    with torch.random.fork_rng(devices=[]):  # first weights that are overwritten draw none of the run's numbers
+        network = Vgg19Features()
     wanted = network.state_dict()
     missing = [key for key in wanted if key not in tensors or tensors[key].shape != wanted[key].shape]
     if missing:

@@ -49,6 +49,7 @@ def write_made_samples(
     *,
     images: str | None,
     labels: str | None,
+    carried: bool = False,
     copies: int = 1,
 ) -> None:
     """Write a manifest of images or labels that this stage made out of `samples`.
@@ -60,6 +61,7 @@ def write_made_samples(
         samples: what it was made from, in the order of `unique_names`.
         images: folder of new images; None: the old images.
         labels: folder of new labels; None: no labels.
+        carried: the labels are the samples' own, so that a sample without one stays without.
         copies: images made of each sample; they share its label, and the column `input` says which belong together.
     """
     write_index_spec(space, run.path(DATASET))
@@ -68,7 +70,7 @@ def write_made_samples(
         replace(
             sample,
             image=run.path(f"{images}/{made}.png") if images else sample.image,
-            label=run.path(f"{labels}/{name}.png") if labels else None,
+            label=run.path(f"{labels}/{name}.png") if labels and (sample.label or not carried) else None,
             dataset=DATASET,
             spec_base=run.partial,
             extra=sample.extra if copies == 1 else {**sample.extra, INPUT: name},

@@ -79,14 +79,19 @@ class Renderer:
         own = unique_names(samples)
         copies = self._copies(direction)
         names = [copy_names(name, copies) for name in own]
-        data, other = self._data(samples, labels=direction == "source_to_target"), self._data(others, labels=False)
+        data, other = self._data(samples, labels=direction == "source_to_target"), self._drawn_from(others)
         size, run = self._config.render_batch, self._job.run
         blocks = [list(range(at, min(at + size, len(data)))) for at in range(0, len(data), size)]
         share = blocks[self._runtime.rank :: self._runtime.processes]
 
+        def label_file(index: int) -> str | None:
+            """Where its label goes; a source image without one gets none, for it would be of unknown pixels alone."""
+            bare = label_folder is None or (direction == "source_to_target" and samples[index].label is None)
+            return None if bare else f"{label_folder}/{own[index]}.png"
+
         def files(index: int) -> list[str]:
-            label = [] if label_folder is None else [f"{label_folder}/{own[index]}.png"]
-            return [*(f"{folder}/{name}.png" for name in names[index]), *label]
+            label = label_file(index)
+            return [*(f"{folder}/{name}.png" for name in names[index]), *([label] if label else [])]
 
         todo = [block for block in share if not all(run.has(file) for index in block for file in files(index))]
         done = (len(share) - len(todo)) * size
@@ -99,7 +104,8 @@ class Renderer:
                 if label_folder:
                     labels = item["label"] if made.labels_BHW is None else made.labels_BHW.to("cpu", torch.uint8)
                     for index, label in zip(block, labels.numpy(), strict=True):
-                        run.write(f"{label_folder}/{own[index]}.png", encode_png(label))
+                        if (file := label_file(index)) is not None:
+                            run.write(file, encode_png(label))
                 progress.update(min(progress.done + len(block) * self._runtime.processes, len(data)))
         return sum(map(len, todo))
 
@@ -115,6 +121,7 @@ class Renderer:
                 samples,
                 images=output.images,
                 labels=output.labels,
+                carried=way == "source_to_target",
                 copies=self._copies(way),
             )
 
@@ -124,7 +131,7 @@ class Renderer:
         """Write `grid.png`; a row: source, labels, guide's prediction, translation, with swapped guidance, a target."""
         rows = min(self._config.grid_rows, len(source))
         chosen = np.linspace(0, len(source) - 1, rows).round().astype(int).tolist()
-        data, other = self._data(source, labels=True), self._data(target, labels=False)
+        data, other = self._data(source, labels=True), self._drawn_from(target)
         item = next(read_batches(data, [chosen], self._runtime))
         batch = self._batch(item, other, 0, "source_to_target")
         columns = [item["image"].permute(0, 2, 3, 1).numpy(), self._colors(item["label"].numpy())]
@@ -164,11 +171,15 @@ class Renderer:
             fields = {"source_images": drawn, "target_images": item["image"]}
         return to_batch(fields, self._runtime)
 
-    def _data(self, samples: Sequence[Sample], *, labels: bool) -> SegmentationDataset:
+    def _drawn_from(self, samples: Sequence[Sample]) -> SegmentationDataset:
+        """Images that are drawn again and again, and so are kept."""
+        return self._data(samples, labels=False, cache_mb=self._config.runtime.cache_mb)
+
+    def _data(self, samples: Sequence[Sample], *, labels: bool, cache_mb: float = 0) -> SegmentationDataset:
         config = self._config
         size = config.render_size or config.size
         return SegmentationDataset(
-            samples, self._space, size=size, with_labels=labels, interpolation=config.interpolation
+            samples, self._space, size=size, with_labels=labels, interpolation=config.interpolation, cache_mb=cache_mb
         )
 
     def _colors(self, labels: NDArray[Any]) -> NDArray[np.uint8]:

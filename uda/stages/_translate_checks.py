@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from uda.core import registry
 from uda.core.errors import ConfigError, DataError
-from uda.data.augment_config import rows_seen
+from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.label_space import LabelSpace, load_space
 from uda.stages._labels import require_labels, require_some_labels
 from uda.stages.base import check_divisible, check_shared
@@ -59,9 +59,10 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
         why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
         raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
-    if method.translates == "label":
-        require_labels(inputs["source"], "to be drawn from")
+    if method.translates != "image":
+        require_labels(inputs["source"], "to be drawn from" if method.translates == "label" else "to be translated")
     _check_maps(inputs)
+    _check_colours(config.augment)
     for name in {"init", "translator"} & set(inputs):
         if inputs[name].exists():  # in a pipeline it may be made later
             _check_fitted(config, inputs[name])
@@ -92,6 +93,14 @@ def _check_maps(inputs: Mapping[str, Path]) -> None:
         raise ConfigError("takes --pairs or --pseudo, not both", "translate", "leave one out")
     for name in {"pairs", "pseudo"} & set(inputs):
         require_some_labels(inputs[name], "write labels with `uda pseudo-label`")
+
+
+def _check_colours(augment: AugmentConfig) -> None:
+    """Refuse colours that are changed at random: to a translator they are what the domains differ in."""
+    plain = AugmentConfig()
+    for key in ("color_jitter", "blur", "noise"):
+        if getattr(augment, key) != getattr(plain, key):
+            raise ConfigError("translators are fitted to images in their own colours", f"augment.{key}", "leave it out")
 
 
 def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path], *, needed: bool) -> None:
@@ -146,9 +155,14 @@ def _check_fitted(config: TranslateConfig, directory: Path) -> None:
     file = directory / "model.json"
     if not file.is_file():
         raise DataError("holds no translator (model.json)", directory, "give the directory of a finished translate")
-    name = json.loads(file.read_text()).get("translator", {}).get("name")
+    described = json.loads(file.read_text())
+    name = described.get("translator", {}).get("name")
     if name is None:
         raise DataError("holds a segmenter, no translator", directory, "give the directory of a finished translate")
     if name != config.translator.name:
         mend = f"set translator.name={name}"
         raise ConfigError(f"holds a fitted '{name}', the settings name '{config.translator.name}'", directory, mend)
+    classes = load_space(config.label_space).names
+    if tuple(described.get("classes", classes)) != tuple(classes):  # older ones do not say
+        mend = "use the label space that it was fitted with (its config.yaml)"
+        raise ConfigError("was fitted for other classes", directory, mend)

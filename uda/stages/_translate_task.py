@@ -76,8 +76,8 @@ class TranslateTask:
         self.translator.load_extra_state(state)
 
 
-def save_translator(translator: AbstractTranslator, directory: Path) -> None:
-    """Write `translator.safetensors` (all networks), and its settings into `model.json` beside what is there."""
+def save_translator(translator: AbstractTranslator, directory: Path, classes: Sequence[str]) -> None:
+    """Write `translator.safetensors` (all networks); its settings and classes join what is in `model.json`."""
     tensors = {
         f"{name}/{key}": value.contiguous().cpu().clone()
         for name, network in translator.networks.items()
@@ -86,8 +86,19 @@ def save_translator(translator: AbstractTranslator, directory: Path) -> None:
     save_file(tensors, directory / "translator.safetensors")
     file = directory / DESCRIPTION
     known = json.loads(file.read_text()) if file.is_file() else {}
-    text = json.dumps(known | {"translator": translator.config.model_dump(mode="json")}, indent=2)
-    file.write_text(text + "\n")
+    own = {"classes": list(classes), "translator": translator.config.model_dump(mode="json")}
+    file.write_text(json.dumps(known | own, indent=2) + "\n")
+
+
+def other_settings(translator: AbstractTranslator, directory: Path) -> dict[str, tuple[Any, Any]]:
+    """Settings of a translator in whose place the saved one was fitted with others: key -> (saved, given).
+
+    Weights of terms, optimisers and schedules are left out: they say how it is fitted, not what it computes.
+    """
+    saved = json.loads((directory / DESCRIPTION).read_text())["translator"]
+    given = translator.config.model_dump(mode="json")
+    shared = (saved.keys() & given.keys()) - {"weights", "optimizers", "schedule"}
+    return {key: (saved[key], given[key]) for key in sorted(shared) if saved[key] != given[key]}
 
 
 def save_made_segmenter(translator: AbstractTranslator, directory: Path, space: LabelSpace, space_name: str) -> bool:

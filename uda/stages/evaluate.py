@@ -165,6 +165,8 @@ def _iou_table(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> pd.DataF
 def _check(config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
     if ("segmenter" in inputs) == ("predictions" in inputs):
         raise ConfigError("needs one of --segmenter DIR and --predictions DIR", "uda evaluate")
+    if "segmenter" in inputs and config.coding != "train-ids":
+        raise ConfigError("says what --predictions hold, and there are none", "coding", "leave it out")
     if inputs["target"].is_file():  # in a pipeline it may be made later
         unlabelled = [sample.image for sample in read_samples(inputs["target"]) if sample.label is None]
         if unlabelled:

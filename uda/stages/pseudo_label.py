@@ -56,7 +56,12 @@ def _run(job: Job) -> dict[str, Any]:
     network = store.load_segmenter(job.inputs["segmenter"], expected_classes=names).network
     samples = read_samples(job.inputs["target"], check_files=True)
     data = dataset.SegmentationDataset(
-        samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
+        samples,
+        space,
+        size=config.size,
+        with_labels=False,
+        interpolation=config.interpolation,
+        cache_mb=config.runtime.cache_mb,  # a strategy that observes reads twice
     )
     strategy = registry.load("pseudo_labels", config.strategy.name)(config.strategy, len(names))
 

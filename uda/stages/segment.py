@@ -151,13 +151,25 @@ def _start(job: Job, task: task_module.SegmentTask, space: LabelSpace) -> dict[s
         started.append(task.segmenter.start())
     if wants_weights(job.config, job.inputs):
         warnings.append("all weights started at random, in a recipe for pretrained ones")
-    if task.segmenter.loaded is not None and (doubt := frame_check.frame_doubt(task.network)) is not None:
-        warnings.append(doubt)
     if init is not None:
         started.append(str(store.initialize(task.network, init, expected_classes=space.names)))
+    if (doubt := _frame_doubt(task, init)) is not None:
+        warnings.append(doubt)
     for line in (*started, *warnings):
         job.console.say(f"segment: {line}")
     return {"weights": "; ".join(started), **({"warnings": warnings} if warnings else {})}
+
+
+def _frame_doubt(task: task_module.SegmentTask, init: Path | None) -> str | None:
+    """What speaks against the image frame of what has been loaded, as one line for people."""
+    if init is not None and init.is_dir():
+        known, own = store.describe(init)["config"].get("frame"), task.network.frame
+        if known in (None, own):
+            return None
+        return f"{init} was trained in frame {known}, here it is {own}: set segmenter.frame={known}"
+    if init is None and task.segmenter.loaded is None:
+        return None
+    return frame_check.frame_doubt(task.network)
 
 
 def _labelled(job: Job, space: LabelSpace) -> list[list[Sample]]:

@@ -14,6 +14,7 @@ from pydantic import Field
 from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
 from uda.core.lazy import lazy_import
+from uda.core.manifest import write_atomically
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig, Probability
 from uda.data.label_space import LabelSpace, load_space
@@ -25,6 +26,8 @@ from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_
 from uda.translators.base import Direction, Setting
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from uda.data import dataset
     from uda.data import matching as matched
     from uda.engine import inference, loop, matching, runtime, stream
@@ -126,7 +129,7 @@ def _run(job: Job) -> dict[str, Any]:
     task = task_module.TranslateTask(config, setting)
     metrics: dict[str, Any] = {}
     if (fitted := job.inputs.get("translator")) is not None:
-        task_module.load_translator(task.translator, fitted)
+        _load(job, task, fitted)
         for one in task.networks.values():
             rt.place(one)
     elif task.groups():
@@ -143,7 +146,7 @@ def _run(job: Job) -> dict[str, Any]:
         job.run.reread()
         renderer.write_samples(source, target)
         renderer.write_grid(source, target, setting.guide)
-        if not job.run.has(_FITTED):
+        if not job.run.scratch(_FITTED).is_file():
             _save(job, task, space)
     return metrics
 
@@ -163,7 +166,12 @@ def _setting(
         return replace(bare, guide=segmenter_nets.as_guide(rt.place(network)))
     domains = [
         dataset.SegmentationDataset(
-            samples, space, size=config.size, with_labels=False, interpolation=config.interpolation
+            samples,
+            space,
+            size=config.size,
+            with_labels=False,
+            interpolation=config.interpolation,
+            cache_mb=config.runtime.cache_mb,
         )
         for samples in (source, target)
     ]
@@ -189,24 +197,33 @@ def _fit_once(
 
     A run that is interrupted while rendering would else fit its last minutes again, on a GPU with another outcome.
     """
-    if job.run.has(_FITTED):
+    fitted = job.run.scratch(_FITTED)
+    if fitted.is_file():
         task_module.load_translator(task.translator, job.run.partial)
         for one in task.networks.values():
             rt.place(one)
-        kept: dict[str, Any] = json.loads(job.run.path(_FITTED).read_text())
+        kept: dict[str, Any] = json.loads(fitted.read_text())
         return kept
     metrics = _fit(job, task, space, rt, source, target)
     if is_first_process():
         _save(job, task, space)
-        job.run.write(_FITTED, (json.dumps(metrics, indent=2) + "\n").encode())
+        # No output: its speed would make results that are alike look changed to the steps that read them.
+        write_atomically(fitted, json.dumps(metrics).encode())
     return metrics
+
+
+def _load(job: Job, task: task_module.TranslateTask, directory: Path) -> None:
+    """Load a fitted translator, and say where the settings are not those that it was fitted with."""
+    task_module.load_translator(task.translator, directory)
+    for key, (saved, given) in task_module.other_settings(task.translator, directory).items():
+        job.console.say(f"translate: {directory} was fitted with translator.{key} {saved}, here it is {given}")
 
 
 def _save(job: Job, task: task_module.TranslateTask, space: LabelSpace) -> None:
     directory, names = job.run.path("model.json").parent, ["translator.safetensors", "model.json"]
     if task_module.save_made_segmenter(task.translator, directory, space, job.config.label_space):
         names.append("segmenter.safetensors")
-    task_module.save_translator(task.translator, directory)
+    task_module.save_translator(task.translator, directory, space.names)
     for name in names:
         job.run.add(name)
 
@@ -222,7 +239,7 @@ def _fit(
     config: TranslateConfig = job.config
     pairs = fit_data.read_pairs(job, space)
     if (init := job.inputs.get("init")) is not None:
-        task_module.load_translator(task.translator, init)
+        _load(job, task, init)
     source = fit_data.domain(config, space, source_samples, number=0, with_labels=True)
     unpaired = 0
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.

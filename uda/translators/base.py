@@ -107,7 +107,7 @@ class AbstractTranslator(ABC):
     Class attributes:
         Config: settings class, a `TranslatorConfigBase`.
         needs: what it is fitted on.
-        translates: "image" or "label": what of the source it reads when rendering.
+        translates: "image", "label" or "both": what of the source it reads when rendering.
         size_multiple: image height and width must be divisible by this.
         directions: which ways it renders.
         pairs_are_few: whether it is made for true labels on a few target images, not for pseudo-labels on all.
@@ -115,7 +115,7 @@ class AbstractTranslator(ABC):
 
     Config: ClassVar[type[TranslatorConfigBase]]
     needs: ClassVar[Needs]
-    translates: ClassVar[Literal["image", "label"]] = "image"
+    translates: ClassVar[Literal["image", "label", "both"]] = "image"
     size_multiple: ClassVar[int] = 1
     directions: ClassVar[tuple[Direction, ...]] = ("source_to_target",)
     pairs_are_few: ClassVar[bool] = False

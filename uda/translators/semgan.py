@@ -162,6 +162,7 @@ class Semgan(AbstractTranslatorWithHistory):
 
     Config = SemganConfig
     needs = "target_maps"
+    translates = "both"
     size_multiple = 4
 
     def __init__(self, config: SemganConfig, setting: Setting) -> None:

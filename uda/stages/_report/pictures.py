@@ -113,13 +113,24 @@ def confusion(entry: StageEntry) -> Confusion | None:
         with file.open(newline="") as opened:
             head, *lines = list(csv.reader(opened)) or [[]]
         counts = [[int(value) for value in line[1:]] for line in lines]
-    except (ValueError, csv.Error) as error:
+        pixels = _true_pixels(file.with_name("iou.csv")) or [sum(row) for row in counts]
+    except (ValueError, KeyError, csv.Error) as error:
         raise DataError(f"is no confusion matrix ({error})", file, "run its stage again with --force") from error
     classes = tuple(head[1:])
-    if [len(row) for row in counts] != [len(classes)] * len(classes):
+    if [len(row) for row in counts] != [len(classes)] * len(classes) or len(pixels) != len(classes):
         raise DataError("is no confusion matrix (it is not square)", file, "run its stage again with --force")
-    rows = tuple(tuple(value / sum(row) for value in row) if sum(row) else None for row in counts)
+    rows = tuple(
+        tuple(value / whole for value in row) if whole else None for row, whole in zip(counts, pixels, strict=True)
+    )
     return Confusion(entry.name, classes, rows)
+
+
+def _true_pixels(file: Path) -> list[int]:
+    """Pixels of each class by the labels, of which some may have been predicted as none; empty where no file says."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as opened:
+        return [int(line["pixels"]) for line in csv.DictReader(opened)]
 
 
 def class_colors(

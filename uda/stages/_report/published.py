@@ -99,4 +99,12 @@ def obstacle(run: Run, group: PublishedGroup) -> str | None:
         return "this run's images are mini-city, the built-in street scenes"
     prepared = [str(entry.manifest.config.get("dataset")) for entry in run.of("prepare")]
     missing = [name for name in (group.source, group.target) if not any(one.startswith(name) for one in prepared)]
-    return f"this run has data of its own in the place of {' and '.join(missing)}" if missing else None
+    if missing:
+        return f"this run has data of its own in the place of {' and '.join(missing)}"
+    scored = {Path(entry.manifest.inputs["target"]["path"]).parent.name for entry in run.of("evaluate")}
+    chosen = [
+        entry.name
+        for entry in run.of("prepare")
+        if entry.directory.name in scored and any((entry.manifest.config.get("select") or {}).values())
+    ]
+    return f"this run is scored on chosen images alone ({', '.join(chosen)})" if chosen else None

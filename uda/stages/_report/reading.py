@@ -161,10 +161,13 @@ def _find_stages(root: Path) -> tuple[list[StageEntry], list[str]]:
         path = Path(folder)
         begun += [(path / one).relative_to(root).as_posix() for one in below if _BEGUN.search(one)]
         below[:] = [] if MANIFEST in files else [one for one in below if not _LEFTOVERS.search(one)]
-        if MANIFEST in files and (manifest := read_manifest(path)) is not None:
-            name = path.relative_to(root).as_posix() if path != root else root.absolute().name
-            number = _ROUND.search(name)
-            found.append(StageEntry(name, path, manifest, int(number[1]) if number else None))
+        # A stage's directory may be a link, to a large disk, say; the walk enters none.
+        linked = [path / one for one in below if (path / one).is_symlink()]
+        for place in (path, *linked):
+            if (place / MANIFEST).is_file() and (manifest := read_manifest(place)) is not None:
+                name = place.relative_to(root).as_posix() if place != root else root.absolute().name
+                number = _ROUND.search(name)
+                found.append(StageEntry(name, place, manifest, int(number[1]) if number else None))
     found.sort(key=_order)
     return found, sorted(begun)
 

@@ -163,11 +163,25 @@ def _block(run: Run, group: PublishedGroup, count: int, *, comparable: bool) -> 
     result = run.scores.result
     value = None if result is None else _mean_over(run, result, count)
     if comparable and result is not None and value is not None:
-        cells = tuple(percent(result.iou.get(name)) for name in group.columns)
-        own = PublishedLine(f"{run.name}: {result.name}", "", percent(value), cells, "this run", None, own=True)
+        left_out = _left_out(group, count)
+        cells = tuple(NOTHING if name in left_out else percent(result.iou.get(name)) for name in group.columns)
+        name, network = f"{run.name}: {result.name}", _network(run)
+        own = PublishedLine(name, network, percent(value), cells, "this run", None, own=True)
         lines.append((100 * value, own))
     places = {"lower bound": 0, "upper bound": 2}
     return tuple(line for _, line in sorted(lines, key=lambda one: (places.get(one[1].kind, 1), one[0])))
+
+
+def _left_out(group: PublishedGroup, count: int) -> set[str]:
+    """Columns that none of the rows over so many classes has a value in."""
+    rows = [row.iou for row in group.rows if row.classes == count and row.iou is not None]
+    return {name for name, *values in zip(group.columns, *rows, strict=True) if rows and set(values) == {None}}
+
+
+def _network(run: Run) -> str:
+    """The run's last segmenter by its settings' name, and by what they name of its parts."""
+    *_, last = [entry.manifest.config.get("segmenter") or {} for entry in run.of("segment")] or [{}]
+    return ", ".join(str(last[key]) for key in ("name", "architecture", "encoder") if last.get(key))
 
 
 def _published_line(group: PublishedGroup, row: PublishedRow) -> PublishedLine:

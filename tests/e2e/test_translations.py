@@ -1,0 +1,98 @@
+"""What `uda translate` and its kin leave and take: the trail, labels where there were some, fitted networks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.e2e.conftest import SEGMENT, Trail, call, must
+from uda.core.manifest import read_manifest
+
+
+def data(city: Trail) -> tuple[str | Path, ...]:
+    return ("--source", city.csv("source"), "--target", city.csv("train"))
+
+
+def own_rows(city: Trail, file: Path, *, bare: list[int]) -> Path:
+    """The source's manifest somewhere else, some of its rows without a label."""
+    table = pd.read_csv(city.csv("source"))
+    for column in ("image", "label"):
+        table[column] = [str(city.root / name) for name in table[column]]
+    table.loc[bare, "label"] = ""
+    table.to_csv(file, index=False)
+    return file
+
+
+def test_the_same_fit_leaves_the_same_digest_however_long_it_takes(trail: Trail, tmp_path: Path) -> None:
+    given = ("--config", "translate/minicity", "--tiny", *data(trail))
+    found = []
+    for name in ("one", "two"):
+        must("translate", *given, "--guide", trail.first, "--device", "cpu", "--out", tmp_path / name)
+        manifest = read_manifest(tmp_path / name)
+        assert manifest is not None
+        found.append(manifest)
+        assert not (tmp_path / name / "fit.json").exists()
+    assert found[0].metrics["images_per_second"] != found[1].metrics["images_per_second"]
+    assert found[0].outputs == found[1].outputs
+
+
+def test_an_image_without_a_label_is_translated_into_one_without(city: Trail, tmp_path: Path) -> None:
+    source = own_rows(city, tmp_path / "some.csv", bare=[1])
+    given = ("--config", "translate/color_transfer", "--tiny", "--target", city.csv("train"))
+    must("translate", *given, "--source", source, "--out", tmp_path / "out")
+    made = pd.read_csv(tmp_path / "out" / "samples.csv")
+    assert list(made["label"].isna()) == [row == 1 for row in range(len(made))]
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == len(made) - 1
+    must("translate", *given, "--source", source, "--out", tmp_path / "out")  # complete: nothing is missing
+    answer = call("segment", *SEGMENT, "--source", tmp_path / "out/samples.csv", "--out", tmp_path / "segment")
+    assert answer.code == 3 and "1 images have no label" in answer.err
+
+
+def test_maps_that_a_fitted_translator_reads_have_to_be_there(city: Trail, trail: Trail, tmp_path: Path) -> None:
+    source = own_rows(city, tmp_path / "some.csv", bare=[1])
+    given = ("--config", "translate/semgan", "--tiny", "--target", city.csv("train"), "--source", source)
+    answer = call("translate", *given, "--translator", trail.translated, "--out", tmp_path / "out")
+    assert answer.code == 3 and "1 images have no label" in answer.err
+
+
+def test_a_translator_of_other_classes_is_refused_and_other_settings_are_told(trail: Trail, tmp_path: Path) -> None:
+    fitted = tmp_path / "fitted"
+    shutil.copytree(trail.translated, fitted)
+    given = ("--config", "translate/minicity", "--tiny", *data(trail))
+    given_too = ("--guide", trail.first, "--translator", fitted)
+    changed = ("--set", "translator.encoder_norm=true")
+    answer = must("translate", *given, *given_too, *changed, "--out", tmp_path / "other")
+    assert f"translate: {fitted} was fitted with translator.encoder_norm False, here it is True" in answer.err
+    described = json.loads((fitted / "model.json").read_text())
+    described["classes"][:2] = reversed(described["classes"][:2])
+    (fitted / "model.json").write_text(json.dumps(described))
+    answer = call("translate", *given, *given_too, "--out", tmp_path / "out")
+    assert answer.code == 2 and f"{fitted}: was fitted for other classes; use the label space" in answer.err
+
+
+@pytest.mark.parametrize("setting", ["noise=0.1", "blur.probability=0.5", "color_jitter.probability=0.5"])
+def test_random_colours_are_refused_for_a_translator(city: Trail, tmp_path: Path, setting: str) -> None:
+    given = ("--config", "translate/cyclegan", "--tiny", *data(city))
+    answer = call("translate", *given, "--set", f"augment.{setting}", "--out", tmp_path / "out")
+    assert answer.code == 2
+    assert f"augment.{setting.partition('=')[0].partition('.')[0]}: translators are fitted to images in" in answer.err
+
+
+def test_the_coding_of_predictions_goes_with_predictions_alone(trail: Trail, tmp_path: Path) -> None:
+    given = ("--config", "evaluate/minicity", "--tiny", "--target", trail.csv("val"), "--segmenter", trail.first)
+    answer = call("evaluate", *given, "--set", "coding=label-ids", "--out", tmp_path / "out")
+    assert answer.code == 2 and "coding: says what --predictions hold, and there are none; leave it out" in answer.err
+
+
+def test_a_frame_that_a_segmenters_directory_was_not_trained_in_is_told(trail: Trail, tmp_path: Path) -> None:
+    fit = ("segment", *SEGMENT, "--set", "adversary=null", "--set", "target_statistics=0", *data(trail)[:2])
+    quiet = must(*fit, "--init", trail.first, "--out", tmp_path / "same").err
+    assert "in frame" not in quiet
+    told = must(*fit, "--init", trail.first, "--set", "segmenter.frame=unit", "--out", tmp_path / "other").err
+    assert f"{trail.first} was trained in frame imagenet, here it is unit: set segmenter.frame=imagenet" in told
+    manifest = read_manifest(tmp_path / "other")
+    assert manifest is not None and len(manifest.metrics["warnings"]) == 1
