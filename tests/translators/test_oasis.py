@@ -182,33 +182,6 @@ def test_the_noise_mode_changes_what_is_rendered_and_training_stays_global() -> 
     assert torch.equal(*losses)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_fits_noise_is_seen_in_the_fit_in_statistics_and_when_rendering(mode: NoiseMode) -> None:
-    translator, labels, seen = make(fit_noise=mode), make_labels(), list[Tensor]()
-    for name in ("generator", "averaged_generator"):
-        translator.networks[name].register_forward_pre_hook(lambda _, given: seen.append(given[0][:, :4]))
-    translator.losses("generator", make_batch(labels), context())
-    translator.finalize([make_batch(labels.flip(0))])  # its source maps are the labels
-    render(translator, labels)
-    assert len(seen) == 3
-    for noise in seen:
-        by_class = {value: noise.permute(0, 2, 3, 1)[0][labels[0] == value] for value in labels[0].unique().tolist()}
-        vectors = [len(pixels.unique(dim=0)) for pixels in by_class.values()]
-        everywhere = len(torch.cat(list(by_class.values())).unique(dim=0))
-        if mode == "local":
-            assert vectors == [len(pixels) for pixels in by_class.values()]
-        else:
-            assert vectors == [1] * len(by_class)
-            assert everywhere == (1 if mode == "global" else len(by_class))
-
-
-def test_rendering_may_draw_other_noise_than_the_fit() -> None:
-    translator, labels, seen = make(fit_noise="local", noise="global"), make_labels(), list[Tensor]()
-    translator.networks["averaged_generator"].register_forward_pre_hook(lambda _, given: seen.append(given[0][:, :4]))
-    render(translator, labels)
-    assert torch.equal(seen[0], seen[0][:, :, :1, :1].expand_as(seen[0]))
-
-
 def test_averaged_weights_render_and_lag_behind() -> None:
     translator, labels = make(ema=0.9), make_labels()
     before = render(translator, labels)
@@ -239,12 +212,6 @@ def test_only_the_regions_of_some_classes_are_drawn_anew() -> None:
     first, second = (noise.permute(0, 2, 3, 1) for noise in seen)
     assert (first != second).all(-1).equal(labels == 1)
     assert len(first[labels != 1].unique(dim=0)) == 1  # all else has one vector, in all images
-    translator.config = translator.config.model_copy(update={"noise": "local"})
-    for seed in (0, 1):
-        render(translator, labels, seed=seed)
-    first, second = (noise.permute(0, 2, 3, 1) for noise in seen[2:])
-    assert (first != second).all(-1).equal(labels == 1)
-    assert len(first[0][labels[0] != 1].unique(dim=0)) == (labels[0] != 1).sum()  # or one for each pixel
     with pytest.raises(
         ConfigError, match=r"translator.noise_classes: no class 'cra' in the label space; did you mean 'car'"
     ):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
-from uda.nets.blocks import doubled, instance_norm
+from uda.nets.blocks import Draw, doubled, instance_norm, noise_strengths, with_noise
 
 NormKind = Literal["batch", "instance"]
 _SLOPE = 0.2
@@ -109,6 +109,7 @@ class SpadeGenerator(nn.Module):
         norm: kind of norm within each SPADE.
         style: length of a style code to start from instead of the small map; None for the map.
         start_grid: rows and columns that the style code is unfolded to; brought to another size where images have one.
+        grain: learn how much noise each channel gets after the last three blocks, see `noise_strengths`.
     """
 
     def __init__(
@@ -121,12 +122,14 @@ class SpadeGenerator(nn.Module):
         norm: NormKind = "batch",
         style: int | None = None,
         start_grid: tuple[int, int] = (4, 8),
+        grain: bool = False,
     ) -> None:
         super().__init__()
         self.stride, self._norm, self._grid, self._doublings = 2 ** sum(doublings), norm, start_grid, tuple(doublings)
         self.from_map = nn.Conv2d(condition, channels[0], 3, padding=1) if style is None else None
         self.from_style = None if style is None else nn.Linear(style, channels[0] * start_grid[0] * start_grid[1])
         self.blocks = nn.ModuleList([SpadeBlock(a, b, condition, hidden, norm) for a, b in pairwise(channels)])
+        self.grain = noise_strengths(channels[-1], grain)
         self.last = nn.Conv2d(channels[-1], 3, 3, padding=1)
 
     def normalised(self) -> Iterator[nn.Module]:
@@ -134,12 +137,13 @@ class SpadeGenerator(nn.Module):
         for block in self.blocks:
             yield from (layer for layer in (block.first, block.second, block.skip) if isinstance(layer, nn.Conv2d))
 
-    def forward(self, condition_BLHW: Tensor, style_BS: Tensor | None = None) -> Tensor:
+    def forward(self, condition_BLHW: Tensor, style_BS: Tensor | None = None, draw: Draw | None = None) -> Tensor:
         """Images in [-1, 1], float32, of the map's size.
 
         Args:
             condition_BLHW: the map.
             style_BS: for a generator that starts from style codes.
+            draw: where grain comes from, for a generator that has it; None goes without.
 
         Raises:
             ConfigError: the size cannot be halved as often as it is doubled here, or leaves the norm a single value.
@@ -152,11 +156,13 @@ class SpadeGenerator(nn.Module):
             features = self.from_style(style_BS).view(len(condition_BLHW), -1, *self._grid)
             if start != self._grid:
                 features = F.interpolate(features, size=start, mode="bilinear", align_corners=False)
-        step = self.stride
-        for block, doubling in zip(self.blocks, self._doublings, strict=True):
+        step, plain = self.stride, len(self.blocks) - len(self.grain)
+        for number, (block, doubling) in enumerate(zip(self.blocks, self._doublings, strict=True)):
             if doubling:
                 features, step = doubled(features), step // 2
             features = block(features, _every(condition_BLHW, step))
+            if number >= plain:
+                features = with_noise(features, self.grain, number - plain, draw)
         return torch.tanh(self.last(F.leaky_relu(features, _SLOPE)).float())
 
     def _start(self, condition_BLHW: Tensor) -> tuple[int, int]:
@@ -208,7 +214,7 @@ def make_spade_generator(
 
 
 def make_oasis_generator(
-    condition: int, width: int = 64, *, hidden: int = 128, norm: NormKind = "batch"
+    condition: int, width: int = 64, *, hidden: int = 128, norm: NormKind = "batch", grain: bool = False
 ) -> SpadeGenerator:
     """OASIS's generator: 71.11 M parameters at 99 channels (35 of the layout, 64 of noise).
 
@@ -217,13 +223,14 @@ def make_oasis_generator(
         width: channels before the last convolution (authors: 64).
         hidden: channels within each SPADE (authors: 128).
         norm: kind of norm.
+        grain: see `SpadeGenerator` (authors: none).
     """
     channels = [16 * width] * 3 + [8 * width, 4 * width, 2 * width, width]
-    return SpadeGenerator(condition, channels, [False] + [True] * 5, hidden=hidden, norm=norm)
+    return SpadeGenerator(condition, channels, [False] + [True] * 5, hidden=hidden, norm=norm, grain=grain)
 
 
 @torch.no_grad()
-def reestimate_statistics(network: nn.Module, inputs: Iterable[tuple[Tensor, ...]]) -> None:
+def reestimate_statistics(network: nn.Module, inputs: Iterable[tuple[Tensor, ...]], **always: object) -> None:
     """Replace BatchNorm's running statistics by the mean of those of the given batches.
 
     Averaged weights need it: the statistics that were copied with them are those of other weights. Differs from
@@ -233,6 +240,7 @@ def reestimate_statistics(network: nn.Module, inputs: Iterable[tuple[Tensor, ...
     Args:
         network: changed in place; comes back in the mode it was in.
         inputs: arguments of the network, batch by batch.
+        always: keyword arguments of the network, the same for every batch.
     """
     modes = {module: module.training for module in network.modules()}
     norms = [module for module in modes if isinstance(module, nn.BatchNorm2d)]
@@ -244,7 +252,7 @@ def reestimate_statistics(network: nn.Module, inputs: Iterable[tuple[Tensor, ...
                 norm.reset_running_stats()
                 norm.momentum = None  # the plain mean over batches
             norm.train()
-        network(*arguments)
+        network(*arguments, **always)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for module, mode in modes.items():

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
-from uda.nets.blocks import doubled
+from uda.nets.blocks import Draw, doubled, noise_strengths, with_noise
 from uda.nets.spade_resnet import NormKind, Spade
 from uda.nets.wavelet import BANDS, haar, haar_inverse
 
@@ -82,12 +82,22 @@ class WaveletSpadeGenerator(nn.Module):
         channels: before the first block and after each of the six, multiples of 4.
         hidden: channels between SPADE's convolutions (authors: 128).
         norm: what SPADE modulates.
+        grain: learn how much noise each coefficient gets after the last three blocks, see `noise_strengths`.
     """
 
-    def __init__(self, condition: int, channels: Sequence[int], *, hidden: int = 128, norm: NormKind = "batch") -> None:
+    def __init__(
+        self,
+        condition: int,
+        channels: Sequence[int],
+        *,
+        hidden: int = 128,
+        norm: NormKind = "batch",
+        grain: bool = False,
+    ) -> None:
         super().__init__()
         self.from_map = nn.Conv2d(condition, channels[0], 3, padding=1)
         self.blocks = nn.ModuleList([WaveletSpadeBlock(a, b, condition, hidden, norm) for a, b in pairwise(channels)])
+        self.grain = noise_strengths(channels[-1], grain)
         self.last = nn.Conv2d(channels[-1], 3 * BANDS, 1)
 
     def normalised(self) -> Iterator[nn.Module]:
@@ -95,8 +105,12 @@ class WaveletSpadeGenerator(nn.Module):
         for block in self.blocks:
             yield from (layer for layer in (block.first, block.second, block.skip) if isinstance(layer, nn.Conv2d))
 
-    def forward(self, condition_BLHW: Tensor) -> Tensor:
+    def forward(self, condition_BLHW: Tensor, draw: Draw | None = None) -> Tensor:
         """Images in [-1, 1], float32, of the map's size.
+
+        Args:
+            condition_BLHW: noise and layout.
+            draw: where grain comes from, for a generator that has it; None goes without.
 
         Raises:
             ConfigError: a side is not divisible by 64.
@@ -107,16 +121,20 @@ class WaveletSpadeGenerator(nn.Module):
             raise ConfigError(f"[{height}, {width}] is not divisible by {STRIDE}", "generator", f"use {fitting}")
         features, step = self.from_map(condition_BLHW[:, :, ::STRIDE, ::STRIDE]), STRIDE
         *inner, final = self.blocks
-        for block in inner:
+        plain = len(self.blocks) - len(self.grain)
+        for number, block in enumerate(inner):
             step //= 2  # a modulation works at twice the size of the block's features
             skipped, changed = block(features, condition_BLHW[:, :, ::step, ::step])
             features = doubled(changed) + _doubled_as_image(skipped)
+            if number >= plain:
+                features = with_noise(features, self.grain, number - plain, draw)
         skipped, changed = final(features, condition_BLHW)
-        return torch.tanh(haar_inverse(self.last(skipped + changed).float()))
+        features = with_noise(skipped + changed, self.grain, -1, draw)
+        return torch.tanh(haar_inverse(self.last(features).float()))
 
 
 def make_wavelet_generator(
-    condition: int, width: int = 64, *, hidden: int = 128, norm: NormKind = "batch"
+    condition: int, width: int = 64, *, hidden: int = 128, norm: NormKind = "batch", grain: bool = False
 ) -> WaveletSpadeGenerator:
     """USIS's generator.
 
@@ -125,9 +143,10 @@ def make_wavelet_generator(
         width: channels before the last convolution, a multiple of 4 (authors: 64, as 4 bands of 16).
         hidden: channels within each SPADE (authors: 128).
         norm: kind of norm.
+        grain: see `WaveletSpadeGenerator` (authors: none).
     """
     channels = [16 * width] * 3 + [8 * width, 4 * width, 2 * width, width]
-    return WaveletSpadeGenerator(condition, channels, hidden=hidden, norm=norm)
+    return WaveletSpadeGenerator(condition, channels, hidden=hidden, norm=norm, grain=grain)
 
 
 def _doubled_as_image(coefficients_BCHW: Tensor) -> Tensor:

@@ -27,3 +27,8 @@ def draw(size: Sequence[int], generator: torch.Generator | None, device: torch.d
 def drawing(generator: torch.Generator | None = None) -> Draw:
     """`draw` from one source, for networks that take noise."""
     return functools.partial(draw, generator=generator)
+
+
+def repeating(size: Sequence[int], *, device: torch.device) -> Tensor:
+    """Standard normal numbers that are the same for all images of a batch and at every call."""
+    return draw((1, *size[1:]), torch.Generator().manual_seed(0), device).expand(*size)

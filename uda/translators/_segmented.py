@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from uda.data.batch import Batch, Context
     from uda.losses import gan, label_mix, logistic, n_plus_one
     from uda.nets import oasis_discriminator, segmenter, spade_resnet, spectral
+    from uda.nets.blocks import Draw
 else:
     torch = lazy_import("torch")
     gan, label_mix, logistic, n_plus_one = (
@@ -37,8 +38,9 @@ else:
 class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
     """What makes images of label maps and one noise vector each, by a generator with an averaged copy.
 
-    Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator` and a U-Net that
-    segments. Beside source maps it renders target images: segmented by that U-Net, and made anew.
+    Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator`, which is told where
+    its grain comes from, and a U-Net that segments. Beside source maps it renders target images: segmented by that
+    U-Net, and made anew.
     """
 
     translates = "label"
@@ -49,12 +51,16 @@ class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
     """The network that segments: OASIS's discriminator, or one that is built like it."""
     _classes: int
 
-    def _oasis_networks(self) -> dict[str, nn.Module]:
+    def _oasis_networks(self, *, grain: bool = False) -> dict[str, nn.Module]:
         """OASIS's generator, with its averaged copy, and discriminator, as the settings say."""
         config, classes = self.config, self._classes
         networks: dict[str, nn.Module] = {
             "generator": spade_resnet.make_oasis_generator(
-                config.noise_channels + classes + 1, config.width, hidden=config.spade_hidden, norm=config.norm
+                config.noise_channels + classes + 1,
+                config.width,
+                hidden=config.spade_hidden,
+                norm=config.norm,
+                grain=grain,
             ),
             "discriminator": oasis_discriminator.OasisDiscriminator(classes, config.discriminator_width),
         }
@@ -114,14 +120,19 @@ class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
 
     def _rendered(self, labels: Tensor, generator: torch.Generator) -> Translation:
         with spectral.weights_once([self._renderer]):
-            return Translation(self._renderer(self._rendering_condition(labels, generator)), labels)
+            condition = self._rendering_condition(labels, generator)
+            return Translation(self._renderer(condition, draw=self._rendering_grain(generator)), labels)
 
     def _rendering_condition(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """What the generator sees when it renders: by default the same as in training."""
         return self._condition(labels, generator)
 
+    def _rendering_grain(self, generator: torch.Generator) -> Draw:
+        """Where grain comes from when it renders."""
+        return _random.drawing(generator)
+
     def _make(self, labels: Tensor) -> Tensor:
-        made: Tensor = self.networks["generator"](self._condition(labels))
+        made: Tensor = self.networks["generator"](self._condition(labels), draw=_random.drawing())
         return made
 
     def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -263,7 +274,7 @@ def estimate_statistics(
     """
     generator = torch.Generator().manual_seed(0)  # the same statistics however the run came here
     inputs = ((condition(labels, generator),) for labels in maps if labels is not None)
-    spade_resnet.reestimate_statistics(network, inputs)
+    spade_resnet.reestimate_statistics(network, inputs, draw=_random.drawing(generator))
 
 
 def as_segmenter(discriminator: nn.Module, width: int) -> tuple[dict[str, Any], segmenter.SegmenterNetwork]:

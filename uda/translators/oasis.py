@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from uda.data.batch import Batch, Context
     from uda.losses import n_plus_one
     from uda.nets import oasis_discriminator, segmenter, spade_resnet, spectral
+    from uda.nets.blocks import Draw
 else:
     torch, n_plus_one = lazy_import("torch"), lazy_import("uda.losses.n_plus_one")
     oasis_discriminator = lazy_import("uda.nets.oasis_discriminator")
@@ -60,14 +61,15 @@ class OasisConfig(TranslatorConfigBase):
     """Channels before the generator's last convolution (authors' code)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map (paper)."""
-    fit_noise: NoiseMode = "global"
-    """What is drawn in the fit: one vector for the whole image (paper), one for each pixel (`local`), or one for each
-    class of the map (`class`)."""
-    noise: NoiseMode | None = None
-    """What is drawn anew when rendering, of the same kinds; None: the same as in the fit."""
+    noise: NoiseMode = "global"
+    """What is drawn anew when rendering: one vector for the whole image, as in training (paper), one for each pixel
+    (`local`), or one for each class of the map (`class`)."""
     noise_classes: tuple[int | str, ...] = ()
-    """Classes, by name or index, whose regions alone are drawn anew when rendering; all else keeps fixed noise,
+    """Classes, by name or index, whose regions alone are drawn anew when rendering; all else keeps one fixed vector,
     the same for all images, so that several `samples` differ there and nowhere else (paper, fig. 1). Empty: all."""
+    grain: bool = False
+    """The generator gets noise of each pixel's own at its last three sizes, as strong as it learns, for textures that
+    maps do not have (not from the paper)."""
     spade_hidden: int = Field(default=128, ge=1)
     """Channels between SPADE's convolutions (authors' code)."""
     norm: Literal["batch", "instance"] = "batch"
@@ -108,7 +110,7 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
         self.config = config
         self._classes = setting.num_classes
         self._redrawn = _redrawn(config, setting)
-        self.networks: Mapping[str, nn.Module] = self._oasis_networks()
+        self.networks: Mapping[str, nn.Module] = self._oasis_networks(grain=config.grain)
 
     @classmethod
     def check_classes(cls, config: OasisConfig, setting: Setting) -> None:
@@ -140,23 +142,16 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
     def _rendering_condition(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Noise as `OasisConfig.noise` says, and layout, joined."""
         channels = self.config.noise_channels
-        mode = self.config.noise or self.config.fit_noise
-        field = noise_field(labels, self._classes, channels, mode, generator)
+        field = noise_field(labels, self._classes, channels, self.config.noise, generator)
         if self._redrawn:
-            every: NoiseMode = "local" if mode == "local" else "global"
-            kept = noise_field(labels[:1], self._classes, channels, every, torch.Generator().manual_seed(0))
+            kept = _random.draw((1, channels, 1, 1), torch.Generator().manual_seed(0), labels.device)
             anew = torch.isin(labels, torch.tensor(self._redrawn, device=labels.device)).unsqueeze(1)
             field = torch.where(anew, field, kept)
-        return self._joined(field, labels)
-
-    def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Noise as `OasisConfig.fit_noise` says, and layout, joined."""
-        config = self.config
-        field = noise_field(labels, self._classes, config.noise_channels, config.fit_noise, generator)
-        return self._joined(field, labels)
-
-    def _joined(self, field: Tensor, labels: Tensor) -> Tensor:
         return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
+
+    def _rendering_grain(self, generator: torch.Generator) -> Draw:
+        """The same for every image where the regions of some classes alone are drawn anew."""
+        return _random.repeating if self._redrawn else super()._rendering_grain(generator)
 
     def _discriminator_terms(self, images: Tensor, labels: Tensor, context: Context) -> dict[str, Tensor]:
         fake = made_once(context, "fake", lambda: self._make(labels))

@@ -82,6 +82,9 @@ class SemiPairedConfig(_vgg.VggConfigBase):
     """Channels of coefficients before the generator's last convolution (USIS's code: 4 bands of 16)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map, one vector for each image (USIS's code)."""
+    grain: bool = False
+    """The generator gets noise of each pixel's own at its last three sizes, as strong as it learns, for textures that
+    maps do not have (not from the paper)."""
     spade_hidden: int = Field(default=128, ge=1)
     """Channels between SPADE's convolutions (USIS's code)."""
     norm: Literal["batch", "instance"] = "batch"
@@ -163,7 +166,7 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
         condition = config.noise_channels + setting.num_classes + 1
         networks: dict[str, nn.Module] = {
             "generator": wavelet_spade.make_wavelet_generator(
-                condition, config.width, hidden=config.spade_hidden, norm=config.norm
+                condition, config.width, hidden=config.spade_hidden, norm=config.norm, grain=config.grain
             ),
             "discriminator": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.discriminator_width),
         }

@@ -65,6 +65,9 @@ class UsisConfig(TranslatorConfigBase):
     """Channels of coefficients before the generator's last convolution (authors' code: 4 bands of 16)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map, one vector for each image (authors' code)."""
+    grain: bool = False
+    """The generator gets noise of each pixel's own at its last three sizes, as strong as it learns, for textures that
+    maps do not have (not from the paper)."""
     spade_hidden: int = Field(default=128, ge=1)
     """Channels between SPADE's convolutions (authors' code)."""
     norm: Literal["batch", "instance"] = "batch"
@@ -128,7 +131,7 @@ class Usis(_segmented.AbstractNoisyLayoutTranslator):
         condition = config.noise_channels + setting.num_classes + 1
         networks: dict[str, nn.Module] = {
             "generator": wavelet_spade.make_wavelet_generator(
-                condition, config.width, hidden=config.spade_hidden, norm=config.norm
+                condition, config.width, hidden=config.spade_hidden, norm=config.norm, grain=config.grain
             ),
             "segmenter": oasis_discriminator.OasisDiscriminator(setting.num_classes, config.segmenter_width),
         }
