@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -166,3 +168,20 @@ def test_what_has_not_begun_when_it_is_stopped_never_does(tmp_path: Path) -> Non
         wait_for(tmp_path / "beginning")  # it can be stopped in order from here on
         fail()
     assert (tmp_path / "begun").exists() and not (tmp_path / "file.begun").exists()
+
+
+def test_a_process_whose_parent_is_killed_stops_as_if_it_were_asked(tmp_path: Path) -> None:
+    code = f"""
+from functools import partial
+from pathlib import Path
+from tests.core.test_workers import Workers, begin, sleep_long
+folder = Path({str(tmp_path)!r})
+with Workers(1, partial(begin, folder)) as workers:
+    workers.start("long", partial(sleep_long, folder / "file"))
+    workers.wait()
+"""
+    first = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    wait_for(tmp_path / "file.begun")
+    first.kill()
+    first.wait()
+    wait_for(tmp_path / "file")  # what it keeps when it is asked to stop

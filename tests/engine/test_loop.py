@@ -154,6 +154,16 @@ def test_a_second_interruption_ends_at_once(tmp_path: Path) -> None:
     assert not isinstance(caught.value, loop.Interrupted)
 
 
+def test_a_system_that_tells_every_process_is_not_a_person_who_asks_twice(tmp_path: Path) -> None:
+    def stop(player: str, context: Context) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(loop.Interrupted, match="stopped at 2 of"):
+        play(Game(at=stop), tmp_path / "out")
+    assert (tmp_path / "out.partial" / CHECKPOINT).is_file()
+
+
 def test_signal_handlers_are_given_back(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     trained(tmp_path)

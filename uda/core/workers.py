@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from types import TracebackType
 from typing import Any, Self
 
@@ -132,6 +134,7 @@ def _work(pipe: connection.Connection, begin: Callable[[], None]) -> None:
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
         begin()
     except BaseException as raised:  # kept for who waits for an answer: a process that just ends seems to be killed
@@ -156,6 +159,14 @@ def _work(pipe: connection.Connection, begin: Callable[[], None]) -> None:
             return
         if failed is not None:
             return
+
+
+def _stop_with_parent() -> None:
+    """Stop as if asked to once the process that began this one is gone, killed without a chance to ask."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -172,6 +172,7 @@ def fit(
 
 
 _STATUS_SECONDS = 5.0
+_SAME_STOP_SECONDS = 1.0
 
 
 class _Players:
@@ -322,16 +323,22 @@ def _load(
 
 @contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that the step in hand is finished; a second one ends at once."""
-    event = threading.Event()
+    """An event that Ctrl-C and SIGTERM set, so that the step in hand is finished; a second one ends at once.
+
+    A SIGTERM that follows at once is the same one: where a system tells every process, a first one passes its own on.
+    """
+    event, since = threading.Event(), 0.0
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def ask(number: int, frame: object) -> None:
-        if event.is_set():
+        nonlocal since
+        if not event.is_set():
+            since = time.monotonic()
+            event.set()
+        elif number == signal.SIGINT or time.monotonic() - since > _SAME_STOP_SECONDS:
             raise KeyboardInterrupt
-        event.set()
 
     old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
