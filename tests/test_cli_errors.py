@@ -297,7 +297,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         (RunError("diverged: keep is nan at image 8", "translate", "lower the learning rate"), 4, "lower the learning"),
         (RuntimeError("a\nlong\nstory"), 4, "error: RuntimeError: a long story; run again with --debug"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 4, "error: out of memory; make fit.batch"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 4, "error: out of memory; make the batch"),
         (MemoryError(), 4, "error: out of memory"),
         (OSError(28, "No space left on device", "x.png"), 4, "error: x.png: no space left on the disk"),
         (PermissionError(13, "Permission denied", "runs/x"), 2, "error: runs/x: permission denied"),
