@@ -136,7 +136,7 @@ def translate(options: Common, **inputs: Path | None) -> None:
     type=EXISTING,
     help="Manifest of other labelled images, by turns with those: a batch of each. The untranslated ones, say.",
 )
-@click.option("--target", type=EXISTING, help="Manifest of unlabelled images, for the adversary.")
+@click.option("--target", type=EXISTING, help="Manifest of unlabelled images, for the adversary and target_statistics.")
 @click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
 @click.option("--init", type=EXISTING, help="Weights to start from: a segment directory or a .pth/.safetensors file.")
 @common
