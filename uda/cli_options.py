@@ -206,7 +206,7 @@ def _trained_size(name: str, options: Common, segmenter: Path, speaker: Console)
 
 
 def run_guarded(call: Callable[[], Any]) -> int:
-    """Run a command; errors become one line on stderr and an exit code: 2 configuration, 3 data, 4 run, 130 interrupted."""
+    """Run a command; errors become one line on stderr and an exit code: 2 settings, 3 data, 4 run, 130 interrupted."""
     debug = "--debug" in sys.argv
     try:
         with _terminated_like_interrupted():
