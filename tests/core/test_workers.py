@@ -183,5 +183,6 @@ with Workers(1, partial(begin, folder)) as workers:
     first = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     wait_for(tmp_path / "file.begun")
     first.kill()
-    first.wait()
-    wait_for(tmp_path / "file")  # what it keeps when it is asked to stop
+    assert first.wait() == -signal.SIGKILL
+    wait_for(tmp_path / "file")
+    assert (tmp_path / "file").exists()  # what it keeps when it is asked to stop
