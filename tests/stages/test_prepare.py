@@ -67,6 +67,21 @@ def test_its_own_files_are_written_anew(own: Path) -> None:
     assert ask(own, own / "empty.csv").code == 0
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_every_defect_is_named_in_a_file_or_on_the_screen(own: Path, dry: tuple[str, ...]) -> None:
+    for number in range(7):
+        fakes.save(own / f"data/images/c/{number}.png", fakes.picture((4, 6), 0))
+    answer = ask(own, own / "own.csv", *dry)
+    assert answer.code == 3
+    said = [number for number in range(7) if f"images/c/{number}.png: " in answer.err.rpartition("\n")[0]]
+    if dry:
+        assert said == list(range(7)) and "see above; mend them" in answer.err and "own.json" not in answer.err
+        assert not (own / "own.json").exists()
+    else:
+        assert said == list(range(5)) and f"and 2 more, all in {own / 'own.json'}" in answer.err
+        assert len(json.loads((own / "own.json").read_text())["defects"]) == 7
+
+
 def test_an_out_that_cannot_be_written_is_told_before_the_data_set_is_read(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

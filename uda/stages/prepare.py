@@ -127,24 +127,33 @@ def _select(
     return tuple(chosen[-select.last :] if select.last is not None else chosen)
 
 
-def _judge(config: PrepareConfig, report: Any, root: Path, where: Path, console: Console) -> None:
+def _judge(config: PrepareConfig, report: Any, root: Path, where: Path | None, console: Console) -> None:
     """Name the defects; stop where the settings say so or nothing is left.
+
+    Args:
+        config: `on_defect` counts.
+        report: what the checks found.
+        root: the data set.
+        where: the file that names every defect; None: nothing is written, and all of them are said.
+        console: speaks.
 
     Raises:
         DataError: defects and `on_defect: error`, or no usable image.
     """
     for note in report.notes:
         console.say(f"prepare: {note}")
-    for defect in report.defects[:_SHOWN]:
+    shown = len(report.defects) if where is None else _SHOWN
+    for defect in report.defects[:shown]:
         console.say(f"prepare: {defect.kind}: {defect.file}: {defect.detail}")
-    if len(report.defects) > _SHOWN:
-        console.say(f"prepare: and {len(report.defects) - _SHOWN} more, all in {where}")
+    if (more := len(report.defects) - shown) > 0:
+        console.say(f"prepare: and {more} more, all in {where}")
+    seen = "see above" if where is None else f"see {where}"
     if report.defects and config.on_defect == "error":
         first = report.defects[0]
         what = f"{len(report.defects)} defects, first: {first.kind}: {first.file}: {first.detail}"
-        raise DataError(what, root, f"see {where}; mend them or --set on_defect=leave_out")
+        raise DataError(what, root, f"{seen}; mend them or --set on_defect=leave_out")
     if not report.pairs:
-        raise DataError("no usable image is left", root, f"see {where}")
+        raise DataError("no usable image is left", root, seen)
 
 
 def _check_out(out: Path, findings: Path) -> None:
@@ -193,7 +202,7 @@ def prepare_to_csv(
     report, rows = _report(config, root, console)
     if not dry_run:
         write_atomically(findings, (json.dumps(report.to_dict(), indent=2) + "\n").encode())
-    _judge(config, report, root, findings, console)
+    _judge(config, report, root, None if dry_run else findings, console)
     if not dry_run:
         manifests.write_samples(out, rows)
         vouched = report.to_dict() | vouch(out)
