@@ -1,4 +1,4 @@
-"""Fixtures that several folders share."""
+"""Fixtures that several files or folders share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.cli_calls import Told
+from tests.loop_house import House
 
 # The same examples everywhere, on a loaded machine too.
 settings.register_profile(
@@ -45,3 +48,14 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.syspath_prepend(str(folder))
     yield "uda_plugin:Plug"
     sys.modules.pop("uda_plugin", None)
+
+
+@pytest.fixture
+def house(tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.chdir(tmp_path)
+    return House(tmp_path, plugin)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Told:
+    return Told(monkeypatch, capsys)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from uda.cli import main
 
@@ -46,6 +48,11 @@ def must(*arguments: object) -> Answer:
     answer = call(*arguments)
     assert answer.code == 0, answer.err
     return answer
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as opened:
+        return np.asarray(opened)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,9 @@ import pytest
 from PIL import Image
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
-from uda.core.manifest import read_manifest
 from uda.core.resources import find_yaml
-from uda.core.rundir import RunDirectory, claim
-from uda.core.training import OptimizerConfig
+from uda.core.rundir import claim
 from uda.data.samples import read_samples
-from uda.engine import loop
-from uda.stages._render import Renderer
-from uda.stages.segment import SegmentConfig, target_samples
 
 SPACE = "name: pets\nclasses: [{name: cat, color: [255, 0, 0]}, {name: dog, color: [0, 255, 0]}]\n"
 SPEC = """\
@@ -136,71 +130,6 @@ def test_an_out_that_is_a_file_is_told(trail: Trail, tmp_path: Path) -> None:
     assert "notes.txt: is a file, not a folder; choose another --out" in answer.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
-def test_a_plan_can_be_read_by_programs(tmp_path: Path, verb: tuple[str, ...]) -> None:
-    rows = json.loads(must(*verb, "--tiny", "--json", "--out", tmp_path / "run").out)
-    assert rows[0] == {
-        "step": "minicity", "action": "run", "reason": "not made yet", "reads_target_labels": False
-    }  # fmt: skip
-    assert [row["step"] for row in rows if row["reads_target_labels"]] == ["oracle"]
-
-
-@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
-def test_steps_that_learn_from_target_labels_are_told(tmp_path: Path, verb: tuple[str, ...]) -> None:
-    lines = must(*verb, "--pipeline", "minicity_few_pairs", "--tiny", "--out", tmp_path / "run").out.splitlines()
-    told = [line for line in lines if line.endswith("; learns from target labels")]
-    assert [line.partition(":")[0] for line in told] == ["oracle", "translate@1"]
-    assert "oracle: run (its input target is made first); learns from target labels" in lines
-
-
-@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
-def test_a_plan_says_whether_jobs_can_be_had(
-    tmp_path: Path, verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = (*verb, "--tiny", "--out", tmp_path / "run")
-    assert must(*command, "--jobs", "2").out == must(*command).out
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    answer = call(*command, "--jobs", "2")
-    assert answer.code == 2 and "--jobs: a launch of several processes shares each step" in answer.err
-
-
-@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
-def test_a_plan_refuses_what_cannot_start_and_says_how_much_disk_it_takes(
-    city: Trail, tmp_path: Path, verb: tuple[str, ...]
-) -> None:
-    table = pd.read_csv(city.csv("source"))
-    table["image"], table["label"] = [str(city.root / name) for name in table["image"]], ""
-    table.to_csv(tmp_path / "bare.csv", index=False)
-    own = ("--target", city.csv("train"), "--val", city.csv("val"))
-    for given, code, said in (
-        (("--set", "segment.size=[63,128]"), 2, "size: [63, 128] is not divisible by 32"),
-        (("--source", tmp_path / "bare.csv", *own), 3, "bare.csv: 10 images have no label to learn from"),
-    ):
-        answer = call(*verb, "--tiny", *given, "--out", tmp_path / "run")
-        assert (answer.code, answer.out) == (code, "")
-        assert said in answer.err.splitlines()[-1]
-    cost = must(*verb, "--tiny", "--source", city.csv("source"), *own, "--out", tmp_path / "run").err.splitlines()[-1]
-    assert re.fullmatch(r"needs about .* of disk \(.* free\) and time not measured on this machine", cost)
-
-
-@pytest.mark.parametrize("verb", [("plan",), ("iterate", "--dry-run")])
-def test_without_out_a_loop_goes_where_its_pipeline_is_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(find_yaml("pipelines", "minicity"), "own.yaml")
-    for given, name in (
-        ((), "minicity"),
-        (("--tiny",), "minicity_tiny"),
-        (("--pipeline", "minicity_full"), "minicity_full"),
-    ):
-        assert must(*verb, *given, "--rounds", "3").err.splitlines()[0] == f"no --out: results go to runs/{name}"
-    (tmp_path / "runs" / "own").mkdir(parents=True)
-    (tmp_path / "runs" / "own" / "minicity").write_text("mine")
-    assert "runs/own/minicity: exists and was not made by this program" in call(*verb, "--pipeline", "own.yaml").err
-    assert "no --out" not in must(*verb, "--out", "here").err
-
-
 def test_pairs_without_a_label_are_refused(city: Trail, tmp_path: Path) -> None:
     table = pd.read_csv(city.csv("train"))
     table["image"], table["label"] = [str(city.root / name) for name in table["image"]], ""
@@ -248,57 +177,6 @@ def test_a_file_that_is_gone_is_told_before_hours_of_training(
     assert said in answer.err and "gone.png" in answer.err
 
 
-def test_segment_says_what_its_weights_start_from(trail: Trail, tmp_path: Path) -> None:
-    weights = trail.first / "segmenter.safetensors"
-    fit: tuple[str | Path, ...] = ("segment", *SEGMENT, "--set", "adversary=null", "--set", "target_statistics=0")
-    fit = (*fit, "--source", trail.csv("source"))
-    pretrained, init = ("--set", f"segmenter.pretrained={weights}"), ("--init", trail.first)
-    loaded = "segment: pretrained segmenter.safetensors: "
-    started = "segment: segmenter.safetensors: "
-    random = "segment: starts from random weights; set segmenter.pretrained to a weights file, or give --init"
-    for number, (given, said) in enumerate(
-        (((), [random]), (pretrained, [loaded]), (init, [started]), ((*pretrained, *init), [loaded, started]))
-    ):
-        lines = must(*fit, *given, "--out", tmp_path / f"{number}").err.splitlines()
-        told = [line for line in lines if "random weights" in line or "tensors loaded" in line]
-        assert [line.startswith(start) for line, start in zip(told, said, strict=True)] == [True] * len(said)
-
-
-def test_target_images_without_a_pseudo_label_are_seen_too(trail: Trail, tmp_path: Path) -> None:
-    pseudo = pd.read_csv(trail.pseudo / "samples.csv").head(3)
-    for column in ("image", "label", "dataset"):
-        pseudo[column] = [str((trail.pseudo / name).resolve()) for name in pseudo[column]]
-    pseudo.to_csv(tmp_path / "pseudo.csv", index=False)
-    target = read_samples(trail.csv("train"))
-    made = target_samples({"pseudo": tmp_path / "pseudo.csv", "target": trail.csv("train")})
-    assert sorted(one.image for one in made) == sorted(one.image for one in target)
-    assert [one.label is None for one in made] == [False] * 3 + [True] * (len(target) - 3)
-    assert {one.dataset for one in made} == {made[0].dataset}  # no spec of the target's labels is read
-    assert target_samples({"target": trail.csv("train")}) == target
-
-
-@pytest.mark.parametrize("verb", ["evaluate", "pseudo-label"])
-def test_images_enter_at_the_size_that_the_segmenter_was_trained_at(trail: Trail, tmp_path: Path, verb: str) -> None:
-    given = (verb, "--segmenter", trail.second, "--target", trail.csv("val"))
-    said = f"{verb}: no --config and no size: images enter at 64x128, as the segmenter was trained"
-    assert must(*given, "--out", tmp_path / "own").err.splitlines()[0] == said
-    manifest = read_manifest(tmp_path / "own")
-    assert manifest is not None and manifest.settings["size"] == [64, 128]
-    again = must(*given, "--set", "size=[64,128]", "--out", tmp_path / "own").err
-    assert said not in again and "skipped (complete, same settings and inputs)" in again
-    must(*given, "--set", "size=[32,64]", "--out", tmp_path / "small")
-    small = read_manifest(tmp_path / "small")
-    assert small is not None and small.settings["size"] == [32, 64]
-    if verb == "evaluate":  # as the run's own, which names its config
-        one, other = (json.loads((where / "report.json").read_text()) for where in (trail.score, tmp_path / "own"))
-        assert other["iou"] == pytest.approx(one["iou"])
-    for name in ("segmenter.safetensors", "model.json"):
-        (tmp_path / "bare").mkdir(exist_ok=True)
-        shutil.copy(trail.second / name, tmp_path / "bare" / name)
-    bare = call(verb, "--segmenter", tmp_path / "bare", "--target", trail.csv("val"), "--out", tmp_path / "x")
-    assert bare.err.startswith(f"{verb}: the segmenter does not say what size it was trained at; --set size=")
-
-
 def test_labels_without_a_class_score_nothing(trail: Trail, tmp_path: Path) -> None:
     image = read_samples(trail.csv("val"))[0].image
     with Image.open(image) as opened:
@@ -332,59 +210,6 @@ def test_a_subset_that_does_not_occur_has_no_mean(trail: Trail, tmp_path: Path) 
 
     report = json.loads((tmp_path / "score/report.json").read_text(), parse_constant=refuse)
     assert (report["miou"], report["subsets"]) == (1.0, {"1": None})
-
-
-def test_rendering_that_was_interrupted_goes_on_without_fitting_again(
-    trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = (
-        "translate", "--config", "translate/minicity", "--tiny", "--source", trail.csv("source"), "--target",
-        trail.csv("train"), "--guide", trail.first, "--set", "render_target=true", "--out", tmp_path / "out",
-    )  # fmt: skip
-    render = Renderer.render
-
-    def half(self: Renderer, samples: Any, others: Any, *, direction: Any) -> int:
-        if direction == "target_to_source":
-            raise KeyboardInterrupt
-        return render(self, samples, others, direction=direction)
-
-    def fit(*_: object) -> dict[str, float]:
-        raise AssertionError("fitted again")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Renderer, "render", half)
-        assert call(*command).code == 130
-    monkeypatch.setattr(loop, "fit", fit)
-    must(*command)
-    whole, pieces = read_manifest(trail.translated), read_manifest(tmp_path / "out")
-    assert whole is not None and pieces is not None
-    assert set(pieces.metrics) == set(whole.metrics) - {"rendered_per_second"}  # nothing was left to render
-    for name in ("images", "target_images"):
-        for file in sorted((trail.translated / name).iterdir()):
-            assert file.read_bytes() == (tmp_path / "out" / name / file.name).read_bytes()
-
-
-def test_images_whose_labels_were_not_yet_written_are_rendered_again(
-    trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = (
-        "translate", "--config", "translate/identity", "--tiny", "--source", trail.csv("source"), "--target",
-        trail.csv("train"), "--out", tmp_path / "out",
-    )  # fmt: skip
-    write = RunDirectory.write
-
-    def until_labels(self: RunDirectory, name: str, data: bytes) -> Any:
-        if name.startswith("labels/"):
-            raise KeyboardInterrupt
-        return write(self, name, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "write", until_labels)
-        assert call(*command).code == 130
-    must(*command)
-    images, labels = ({file.name for file in (tmp_path / "out" / name).iterdir()} for name in ("images", "labels"))
-    assert images == labels
-    assert len(labels) == len(pd.read_csv(trail.csv("source")))
 
 
 def test_what_a_late_step_cannot_use_is_told_before_the_first_one_runs(city: Trail, tmp_path: Path) -> None:
@@ -475,27 +300,6 @@ def test_what_is_wrong_with_any_manifest_is_told_before_the_first_step_runs(
         assert answer.code == 3
         assert f"{own}: 1 of {len(table)} images are missing, first {tmp_path / 'gone.png'}" in answer.err
     assert not (tmp_path / "run").exists()
-
-
-def test_each_head_of_a_multi_level_segmenter_may_have_an_adversary(city: Trail, tmp_path: Path) -> None:
-    must(
-        "segment", "--tiny", "--source", city.csv("source"), "--target", city.csv("train"), "--set",
-        "segmenter.multi_level=true", "--set", "adversary.levels=[main, aux]", "--out", tmp_path / "out",
-    )  # fmt: skip
-    manifest = read_manifest(tmp_path / "out")
-    assert manifest is not None
-    assert {"segmentation_aux", "adversarial_aux", "discriminator_aux"} <= set(manifest.metrics)
-
-
-def test_an_optimiser_that_is_given_in_part_keeps_the_rest_of_its_recipe() -> None:
-    adversary = {"name": "output_space", "optimizer": {"lr": 3e-4}}
-    made = {"segmenter": "deeplabv2", "size": [64, 64], "adversary": adversary, "optimizer": {"lr": 1e-3}}
-    config = SegmentConfig.model_validate(made)
-    assert config.optimizer == OptimizerConfig(name="sgd", lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    assert config.adversary is not None
-    assert config.adversary.model_dump()["optimizer"] == OptimizerConfig(lr=3e-4, betas=(0.9, 0.99)).model_dump()
-    other = SegmentConfig.model_validate({**made, "optimizer": {"name": "adam", "lr": 1e-5}})
-    assert other.optimizer == OptimizerConfig(name="adam", lr=1e-5)  # another optimiser has no decay of SGD's
 
 
 def test_two_commands_do_not_run_in_one_place(city: Trail, tmp_path: Path) -> None:

@@ -1,23 +1,23 @@
+"""What every stage shares: when results are kept, why they are stale, what is recorded, and what is refused."""
+
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.stages.paint import PAINT, PaintConfig, go, snapshot, what
 from uda.core import provenance
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
-from uda.core.manifest import MANIFEST, Manifest, complete_manifest, read_manifest, verify
-from uda.core.rundir import RunDirectory
-from uda.core.training import OptimizerConfig
-from uda.stages.base import Decision, Job, Stage, StageConfig, check_divisible, check_shared, decide, execute
+from uda.core.manifest import MANIFEST, complete_manifest, verify
+from uda.stages.base import Decision, check_divisible, check_shared, decide, execute
 
 
 def test_what_the_processes_cannot_share_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,62 +30,6 @@ def test_what_the_processes_cannot_share_is_told_before_anything_runs(monkeypatc
         check_shared(1)
     with pytest.raises(ConfigError, match=r"fit.batch: BatchNorm .* needs 2 images .* gets 1; use 8 or more"):
         check_shared(4, least=2)
-
-
-class PaintConfig(StageConfig):
-    runtime_only = frozenset({"batch"})
-    colour: str = "red"
-    batch: int = 4
-    size: tuple[int, int] = (2, 4)
-    weights: Path | None = None
-    optimizer: OptimizerConfig = OptimizerConfig(name="sgd", lr=0.1)
-
-
-def paint(job: Job) -> dict[str, Any]:
-    """Two files of one colour; every file that is there already is kept."""
-    written = []
-    for name in ("a.txt", "b.txt"):
-        if not job.run.has(name):
-            job.run.write(name, job.config.colour.encode())
-            written.append(name)
-    return {"written": written, "inputs": sorted(job.inputs)}
-
-
-PAINT = Stage("paint", 1, PaintConfig, paint, required=("canvas",), optional=("frame", "pins"), foreign=("pins",))
-
-
-@pytest.fixture
-def canvas(tmp_path: Path) -> Path:
-    file = tmp_path / "canvas.csv"
-    file.write_text("image\n")
-    return file
-
-
-def go(
-    canvas: Path, config: PaintConfig | None = None, *, stage: Stage = PAINT, force: bool = False, **more: Path
-) -> Manifest:
-    inputs = {"canvas": canvas, **more}
-    return execute(stage, config or PaintConfig(), inputs, canvas.parent / "out", Console(), force=force)
-
-
-def what(
-    canvas: Path, config: PaintConfig | None = None, *, stage: Stage = PAINT, force: bool = False, **more: Path
-) -> Decision:
-    inputs = {"canvas": canvas, **more}
-    return decide(stage, config or PaintConfig(), inputs, canvas.parent / "out", force=force)
-
-
-def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
-
-
-def failing(stage: Stage, after: Callable[[Job], object] = lambda job: None) -> Stage:
-    def run(job: Job) -> dict[str, Any]:
-        after(job)
-        raise RuntimeError("no paint left")
-
-    return dataclasses.replace(stage, run=run)
 
 
 def test_what_was_never_made_is_run(canvas: Path) -> None:
@@ -269,136 +213,6 @@ def test_force_runs_what_is_complete_again(canvas: Path) -> None:
     assert go(canvas, force=True).reason == "--force"
 
 
-def test_an_interrupted_run_is_gone_on_with(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match="no paint left"):
-        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
-    assert not (canvas.parent / "out").exists()
-    decision = what(canvas)
-    assert (decision.action, decision.reason) == ("resume", "interrupted run of the same settings found")
-    capsys.readouterr()
-    manifest = go(canvas)
-    assert "going on (interrupted run of the same settings found)" in capsys.readouterr().err
-    assert manifest.metrics["written"] == ["b.txt"]
-    assert verify(canvas.parent / "out", deep=True) == []
-    assert manifest.outputs == go(canvas, force=True).outputs
-
-
-def test_the_time_before_an_interruption_counts(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def an_hour(job: Job) -> None:
-        job.run.write("a.txt", b"red")
-        started = job.run.partial / "started.json"
-        told = json.loads(started.read_text())
-        started.write_text(json.dumps({**told, "since": told["since"] - 3600}))
-
-    for _ in range(2):
-        with pytest.raises(RuntimeError):
-            go(canvas, stage=failing(PAINT, an_hour))
-    capsys.readouterr()
-    recorded = go(canvas).recorded
-    assert 7200 <= recorded["seconds"] < 7300
-    assert "(2h 00m in all)" in capsys.readouterr().err
-    assert [round(one["seconds"], -2) for one in recorded["interrupted"]] == [3600, 3600]
-    assert [one["code"] for one in recorded["interrupted"]] == [provenance.code()] * 2
-    assert go(canvas, force=True).recorded["seconds"] < 3600
-
-
-def test_an_interrupted_run_of_other_settings_is_set_aside(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError):
-        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
-    blue = PaintConfig(colour="blue")
-    decision = what(canvas, blue)
-    assert (decision.action, decision.reason) == ("run", "an interrupted run had other settings")
-    with pytest.raises(RuntimeError):
-        go(canvas, blue, stage=failing(PAINT))
-    (aside,) = canvas.parent.glob("out.partial.*")
-    assert (aside / "a.txt").read_text() == "red"
-    said = capsys.readouterr().err
-    assert f"out.partial: set aside as {aside.name}" in said and "removed when out is complete" in said
-    assert go(canvas, blue).metrics["written"] == ["a.txt", "b.txt"]
-    assert f"{aside}: removed, for out is complete" in capsys.readouterr().err
-    assert not aside.exists()
-
-
-def test_a_slip_between_two_runs_loses_nothing(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for colour in ("red", "blue"):
-        write = functools.partial(lambda job, colour: job.run.write("a.txt", colour.encode()), colour=colour)
-        with pytest.raises(RuntimeError):
-            go(canvas, PaintConfig(colour=colour), stage=failing(PAINT, write))
-    decision = what(canvas)
-    assert (decision.action, decision.reason) == (
-        "resume",
-        f"interrupted run of the same settings found in out.partial.{decision.fingerprint[:8]}",
-    )
-    capsys.readouterr()
-    assert go(canvas).metrics["written"] == ["b.txt"]
-    assert "is taken back as out.partial: going on with it" in capsys.readouterr().err
-    assert verify(canvas.parent / "out", deep=True) == []
-    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
-
-
-def test_force_does_not_go_on_with_an_interrupted_run(canvas: Path) -> None:
-    with pytest.raises(RuntimeError):
-        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
-    assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
-
-
-def test_a_forced_run_that_was_interrupted_is_gone_on_with(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = go(canvas)
-    with pytest.raises(RuntimeError):
-        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")), force=True)
-    assert what(canvas).action == "skip"  # the old results are whole
-    decision = what(canvas, force=True)
-    assert (decision.action, decision.reason) == (
-        "resume",
-        "interrupted run of --force found",
-    )
-    capsys.readouterr()
-    again = go(canvas, force=True)
-    assert "to start anew instead, stop this and remove out.partial" in capsys.readouterr().err
-    assert again.metrics["written"] == ["b.txt"]
-    assert again.outputs == first.outputs
-    decision = what(canvas, force=True)  # complete now: forced anew
-    assert (decision.action, decision.reason) == ("run", "--force")
-    assert go(canvas, force=True).metrics["written"] == ["a.txt", "b.txt"]
-
-
-def test_a_forced_run_may_be_gone_on_with_by_either_command_and_stays_forced(canvas: Path) -> None:
-    for force, name in ((True, "a.txt"), (False, "b.txt")):
-        write = functools.partial(lambda job, name: job.run.write(name, b"red"), name=name)
-        with pytest.raises(RuntimeError):
-            go(canvas, stage=failing(PAINT, write), force=force)
-    assert what(canvas).action == what(canvas, force=True).action == "resume"
-    assert go(canvas, force=True).metrics["written"] == []
-
-
-def test_a_forced_run_goes_on_with_its_own_work_though_older_work_lies_aside(canvas: Path) -> None:
-    for force, name in ((False, "a.txt"), (True, "b.txt")):
-        write = functools.partial(lambda job, name: job.run.write(name, b"red"), name=name)
-        with pytest.raises(RuntimeError):
-            go(canvas, stage=failing(PAINT, write), force=force)
-    assert go(canvas, force=True).metrics["written"] == ["a.txt"]
-    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
-
-
-def test_a_stage_that_fails_leaves_the_old_results_whole(canvas: Path) -> None:
-    go(canvas)
-    before = snapshot(canvas.parent / "out")
-    with pytest.raises(RuntimeError, match="no paint left"):
-        go(canvas, PaintConfig(colour="blue"), stage=failing(PAINT, lambda job: job.run.write("a.txt", b"blue")))
-    assert snapshot(canvas.parent / "out") == before
-    assert what(canvas).action == "skip"
-    assert what(canvas, PaintConfig(colour="blue")).action == "resume"
-
-
-def test_an_interruption_is_no_success(canvas: Path) -> None:
-    def interrupt(job: Job) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        go(canvas, stage=failing(PAINT, interrupt))
-    assert read_manifest(canvas.parent / "out") is None
-
-
 def test_checks_come_before_anything_is_touched(canvas: Path) -> None:
     def refuse(config: Any, inputs: Mapping[str, Path]) -> None:
         raise ConfigError(f"{config.colour} does not go on {inputs['canvas'].name}")
@@ -462,45 +276,6 @@ def test_the_fingerprint_is_a_function_of_stage_settings_and_inputs_alone(canvas
         what(canvas, frame=canvas).fingerprint,
     }
     assert len(others | {first}) == 5
-
-
-def test_only_the_first_process_of_a_launch_writes(canvas: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    seen: list[RunDirectory] = []
-
-    def watch(job: Job) -> dict[str, Any]:
-        seen.append(job.run)
-        return {}
-
-    go(canvas, stage=dataclasses.replace(PAINT, run=watch))
-    assert len(seen) == 1
-    assert not (canvas.parent / "out").exists()
-    assert not (canvas.parent / "out.partial").exists()
-
-
-def test_work_that_is_not_shared_is_done_by_the_first_process_alone(
-    canvas: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = dataclasses.replace(PAINT, alone=True)
-    made = go(canvas, stage=alone)
-    monkeypatch.setenv("RANK", "1")
-    waited = go(canvas, stage=failing(alone), force=True)
-    assert waited.metrics == made.metrics
-    assert not (canvas.parent / "out.partial").exists()
-
-
-def test_every_process_knows_what_an_interrupted_run_left(canvas: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RuntimeError, match="no paint"):
-        go(canvas, stage=failing(PAINT, lambda job: job.run.write("a.txt", b"red")))
-    monkeypatch.setenv("RANK", "1")
-    known: list[bool] = []
-
-    def watch(job: Job) -> dict[str, Any]:
-        known.append(job.run.has("a.txt"))
-        return {}
-
-    go(canvas, stage=dataclasses.replace(PAINT, run=watch))
-    assert known == [True]
 
 
 def test_a_new_setting_at_its_default_keeps_old_results(canvas: Path) -> None:

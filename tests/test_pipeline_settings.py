@@ -1,0 +1,181 @@
+"""What each step of a pipeline is set to: configs, assignments, budgets, devices, and what all steps share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.loop_house import BEFORE, ROUND, House
+from uda import pipeline
+from uda.core.console import Console
+from uda.core.errors import ConfigError
+from uda.pipeline import Planned, Request, expand
+
+
+@pytest.mark.parametrize(("rounds", "images"), [(0, 30), (1, 37), (3, 51)])
+def test_a_budget_is_that_of_the_last_round_with_its_ancestors(house: House, rounds: int, images: int) -> None:
+    house.step("oracle")["budget_of"] = "segment"
+    house.step("segment")["inputs"]["init"] = "previous.segment"
+    house.config("segment", {"segmenter": house.method, "size": [64, 128], "fit": {"images": 7}})
+    given = ("source_only.fit.images=30", "oracle.fit.batch=2")
+    fit = house.expand(*given, rounds=rounds)["oracle"].config.fit  # type: ignore[attr-defined]  # of its subclass
+    assert (fit.images, fit.batch) == (images, 2)
+    own = house.expand(*given, "oracle.fit.images=5", rounds=rounds)["oracle"].config.fit  # type: ignore[attr-defined]
+    assert own.images == 5
+
+
+def test_a_budget_names_a_step_of_the_rounds_that_is_fitted(house: House) -> None:
+    house.step("oracle")["budget_of"] = "segmant"
+    assert house.refused() == ("step oracle: budget_of: no step 'segmant' in the rounds; did you mean 'segment'?"), (
+        house.refused()
+    )
+    house.step("oracle")["budget_of"] = "evaluate"
+    assert "step oracle: budget_of: step evaluate@2 is not fitted; name a segment step" in house.refused()
+
+
+def test_rows_for_all_fits_are_none_for_what_is_not_fitted(tmp_path: Path) -> None:
+    def found(*assignments: str) -> dict[str, Planned]:
+        request = Request(pipeline="minicity_full", out=tmp_path / "run", rounds=1, assignments=assignments)
+        return {one.name: one for one in expand(request, Console(quiet=True))}
+
+    asked = found("translate.rows=[0, 0.95]")
+    pipeline.plan(list(asked.values()), force=False)
+    rows = {name: asked[name].config.model_dump()["rows"] for name in ("translate@1", "color_transfer")}
+    assert rows == {"translate@1": (0, 0.95), "color_transfer": (0, 1)}
+    with pytest.raises(ConfigError, match="step color_transfer: rows: color_transfer is not fitted; leave them out"):
+        pipeline.plan(list(found("color_transfer.rows=[0, 0.9]").values()), force=False)
+
+
+def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert house.refused(device="cuda") == "device cuda: no CUDA device is available; use --device cpu or auto"
+    assert "device cuda:1: no CUDA device" in house.refused("segment.runtime.device=cuda:1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert "device cuda:1: there are 1 CUDA devices, numbered from 0" in house.refused(device="cuda:1")
+    assert house.expand(device="cuda")
+
+
+def test_steps_on_the_cpu_beside_steps_on_a_gpu_are_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert house.refused("oracle.runtime.device=cpu", device="cuda") == (
+        "runtime.device: oracle is to run on the CPU and source_only on a GPU (cuda), and a run has one of the two; "
+        "leave it out, and give all steps one by --device"
+    )
+    assert house.expand("oracle.runtime.device=cuda:1", device="cuda")
+    monkeypatch.setattr("uda.stages._asked._sees_gpu", lambda: True)
+    told = house.refused("evaluate.runtime.device=cpu")
+    assert "source_only_score is to run on the CPU and source_only on a GPU (auto)" in told
+    assert house.expand("prepare.runtime.device=cpu")  # has no network
+    monkeypatch.setattr("uda.stages._asked._sees_gpu", lambda: False)
+    assert house.expand("evaluate.runtime.device=cpu")
+
+
+def test_a_wrong_setting_is_told_with_its_file(house: House) -> None:
+    house.config("translate", {"translator": "identity", "size": [64, 128], "fti": {}})
+    assert house.refused() == "translate.yaml: fti: unknown key, did you mean 'fit'?"
+
+
+def test_configs_are_laid_over_each_other_in_order(house: House) -> None:
+    house.config("half", {"size": [32, 64]})
+    house.step("oracle")["config"] = ["segment.yaml", "half.yaml"]
+    planned = house.expand()
+    sizes = [planned[name].config.model_dump()["size"] for name in ("oracle", "source_only", "segment@1")]
+    assert sizes == [(32, 64), (64, 128), (64, 128)]
+
+
+def test_assignments_change_a_step_or_all_steps_of_a_stage_and_the_step_wins(house: House) -> None:
+    planned = house.expand("oracle.fit.images=5", "segment.fit.images=9", "pseudo-label.batch=2", "labels.seed=4")
+    images = {name: planned[name].config.model_dump()["fit"]["images"] for name in ("oracle", "source_only")}
+    assert images == {"oracle": 5, "source_only": 9}
+    # `segment` is a stage and a step: it counts once, for all steps of the stage.
+    assert planned["segment@2"].config.model_dump()["fit"]["images"] == 9
+    assert planned["labels@1"].config.seed == 4
+    assert planned["labels@1"].config.model_dump()["batch"] == 2
+
+
+def test_a_step_is_given_other_configs_by_an_assignment(house: House) -> None:
+    house.config("half", {"size": [32, 64]})
+    house.config("other", {"translator": "identity", "size": [96, 128], "tiny": {"size": [32, 32]}})
+    asked = ("segment.config=[segment.yaml, half.yaml]", "translate.config=other.yaml", "translate.seed=3")
+    planned = house.expand(*asked)
+    names = ("source_only", "segment@1", "segment@2", "translate@1")
+    sizes = [planned[name].config.model_dump()["size"] for name in names]
+    assert sizes == [(64, 128), (32, 64), (32, 64), (96, 128)]  # `segment` is a stage too: the step alone changes
+    assert planned["translate@1"].config.seed == 3
+    assert house.expand(*asked, tiny=True)["translate@1"].config.model_dump()["size"] == (32, 32)
+    assert "none.yaml: no such config file" in house.refused("translate.config=none.yaml")
+    assert "each_round.translate.config" in house.refused("translate.config=3")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("orcle.fit.images=5", "did you mean 'oracle'?"),
+        ("orcle.config=segment.yaml", "did you mean 'oracle'?"),
+        ("pseudo-label.config=labels.yaml", "write STEP.key=value"),
+        ("rounds=3", "write STEP.key=value"),
+        ("seed", "write STEP.key=value"),
+    ],
+)
+def test_an_assignment_to_no_step_is_told(house: House, text: str, told: str) -> None:
+    said = house.refused(text)
+    assert said.startswith(f"--set: '{text}' names no step")
+    assert told in said
+
+
+def test_a_wrong_assignment_to_a_step_is_told_as_it_was_typed(house: House) -> None:
+    said = house.refused("segment.fit.imges=5")
+    assert said == "--set segment.fit.imges=5: fit.imges: unknown key, did you mean 'images'?"
+    assert house.refused("labels.batch=0").startswith("--set labels.batch=0: batch: Input should be greater")
+    assert house.refused("labels.batch").startswith("--set: 'labels.batch' is no assignment; write it as")
+    assert house.refused("labels.batch=[").startswith("--set labels.batch=[: while parsing")
+    assert house.refused("translate.config=3").startswith("--set translate.config=3: each_round.translate.config")
+
+
+def test_the_mistakes_in_all_steps_are_told_at_once_and_each_once(house: House) -> None:
+    house.step("evaluate")["inputs"]["target"] = "vall/samples.csv"
+    said = house.refused("segment.fit.imges=5", "labels.batch=0", "labels.sise=3", rounds=2)
+    first, *more, last = said.split(" | ")
+    assert first == "--set segment.fit.imges=5: fit.imges: unknown key, did you mean 'images'?"  # in three
+    assert sorted(one.partition(": ")[0] for one in more) == ["--set labels.batch=0", "--set labels.sise=3"]
+    assert last == "step evaluate: input 'vall/samples.csv' names no step; did you mean 'val'?"
+
+
+def test_the_label_space_is_the_pipelines_for_every_stage(house: House) -> None:
+    def spaces(*assignments: str) -> set[str]:
+        dumps = [one.config.model_dump() for one in house.expand(*assignments).values()]
+        return {dump["label_space"] for dump in dumps if "label_space" in dump}
+
+    assert spaces() == {"cityscapes19"}
+    assert spaces("label_space=idd7") == {"idd7"}
+
+
+def test_seed_device_and_tiny_reach_the_stages_and_the_seed_leaves_the_data_alone(house: House) -> None:
+    planned = house.expand(seed=7, device="cpu", tiny=True)
+    assert list(planned) == [*BEFORE, *(f"{name}@1" for name in ROUND)]
+    for one in planned.values():
+        assert one.config.seed == (0 if one.stage.name in ("minicity", "prepare") else 7)
+        assert one.config.runtime.device == "cpu"
+        if one.stage.name == "segment":
+            assert one.config.model_dump()["fit"]["images"] == 7
+
+
+def test_random_weights_under_a_recipe_for_pretrained_ones_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "resnet.pth").touch()
+
+    def said(name: str, *assignments: str, tiny: bool = False) -> str:
+        data = None if tiny or name == "minicity" else tmp_path
+        expand(Request(name, tmp_path / "run", data=data, assignments=assignments, tiny=tiny), Console())
+        return capsys.readouterr().err
+
+    assert said("gta5_to_cityscapes") == (
+        "source_only, oracle, segment: all weights start at random, in a recipe for pretrained ones; "
+        "--set segment.segmenter.pretrained=FILE gives them an encoder's\n"
+    )
+    assert said("synthia_to_cityscapes_fcn8s").startswith("source_only, oracle, segment: all weights start at random")
+    assert not said("gta5_to_cityscapes", f"segment.segmenter.pretrained={tmp_path / 'resnet.pth'}")
+    assert not said("gta5_to_cityscapes", tiny=True)
+    assert not said("minicity")  # from random weights on purpose: its BatchNorm learns
