@@ -15,6 +15,7 @@ import torch
 
 from tests.contracts.small_translators import CLASSES, SIZE, build, make_batch, small_guide, stirred, turn
 from uda.core import registry
+from uda.core.errors import DataError
 from uda.data.batch import Batch, Context
 from uda.nets.segmenter import SegmenterNetwork
 from uda.translators.base import AVERAGED, AbstractTranslator, TranslatorConfigBase
@@ -226,6 +227,17 @@ def test_renders_of_one_input_differ_where_it_says_so(name: str, guide: Segmente
     again = Batch(batch.source_images_BCHW, batch.source_labels_BHW, other.target_images_BCHW, batch.target_labels_BHW)
     made = [render(translator, one, seed=seed).images_BCHW for one, seed in ((batch, 3), (again, 4))]
     assert torch.equal(*made) != translator.varies(translator.config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rendering_needs_images_of_the_other_domain_where_it_says_so(name: str, guide: SegmenterNetwork) -> None:
+    translator, batch = build(name, guide), make_batch()
+    alone = Batch(batch.source_images_BCHW, batch.source_labels_BHW)
+    if translator.takes_references(translator.config):
+        with pytest.raises(DataError, match="no target images"):
+            render(translator, alone)
+    else:
+        assert torch.equal(render(translator, alone).images_BCHW, render(translator, batch).images_BCHW)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -53,7 +53,8 @@ class Renderer:
 
     Args:
         job: the translate stage's job.
-        translator: fitted, on the device.
+        translator: fitted, on the device. Where it draws at random it renders image by image, each from its own seed,
+            so that neither batches nor processes change what comes out.
         space: label space of what is written.
         runtime: device, precision, processes.
     """
@@ -61,6 +62,8 @@ class Renderer:
     def __init__(self, job: Job, translator: AbstractTranslator, space: LabelSpace, runtime: Runtime) -> None:
         self._job, self._config = job, job.config
         self._translator, self._space, self._runtime = translator, space, runtime
+        self._one_by_one = translator.one_by_one(translator.config)
+        self._takes_references = translator.takes_references(translator.config)
         for network in translator.networks.values():
             network.eval()
 
@@ -98,7 +101,7 @@ class Renderer:
         with self._job.console.progress(f"translate: rendering {folder}", len(data), done=done) as progress:
             for block, item in zip(todo, read_batches(data, todo, self._runtime), strict=True):
                 for number in range(copies):
-                    made = self._translate(item, other, block[0], direction, number)
+                    made = self._translate(item, block, other, direction, number)
                     for index, image in zip(block, to_pixels(made.images_BCHW), strict=True):
                         run.write(f"{folder}/{names[index][number]}.png", encode_png(image))
                 if label_folder:
@@ -133,17 +136,16 @@ class Renderer:
         chosen = np.linspace(0, len(source) - 1, rows).round().astype(int).tolist()
         data, other = self._data(source, labels=True), self._drawn_from(target)
         item = next(read_batches(data, [chosen], self._runtime))
-        batch = self._batch(item, other, 0, "source_to_target")
+        references = self._references(other, chosen)
+        batch = self._batch(item, references, "source_to_target")
         columns = [item["image"].permute(0, 2, 3, 1).numpy(), self._colors(item["label"].numpy())]
         with torch.inference_mode(), self._runtime.autocast():
             if guide is not None and batch.source_images_BCHW is not None:
                 columns.append(self._colors(guide(batch.source_images_BCHW).argmax(1).cpu().numpy()))
-            generator = torch.Generator(self._runtime.device).manual_seed(step_seed(self._config.seed, 0, 0))
-            columns.append(to_pixels(self._translator.translate(batch, generator=generator).images_BCHW))
+            columns.append(to_pixels(self._translate(item, chosen, other, "source_to_target").images_BCHW))
             if rows > 1 and (swapped := self._translator.swap_guidance(batch)) is not None:
                 columns.append(to_pixels(swapped.images_BCHW))
-        assert batch.target_images_BCHW is not None
-        columns.append(to_pixels(batch.target_images_BCHW))
+        columns.append(references.permute(0, 2, 3, 1).numpy())
         grid = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
         self._job.run.write("grid.png", encode_png(np.ascontiguousarray(grid)))
 
@@ -152,24 +154,38 @@ class Renderer:
         return int(self._config.samples) if _OUTPUTS[direction].labels else 1
 
     def _translate(
-        self, item: Any, other: SegmentationDataset, first: int, direction: Direction, copy: int
+        self, item: Any, indices: Sequence[int], other: SegmentationDataset, direction: Direction, copy: int = 0
     ) -> Translation:
+        """Translations of the images read as `item`, those of `indices` in their set."""
+        if self._one_by_one and len(indices) > 1:
+            each = [
+                self._translate(
+                    {key: value[at : at + 1] for key, value in item.items()}, [index], other, direction, copy
+                )
+                for at, index in enumerate(indices)
+            ]
+            labels = [one.labels_BHW for one in each if one.labels_BHW is not None]
+            return Translation(torch.cat([one.images_BCHW for one in each]), torch.cat(labels) if labels else None)
         number = 2 * copy + (0 if direction == "source_to_target" else 1)
-        seed = step_seed(self._config.seed, number, first)
+        seed = step_seed(self._config.seed, number, indices[0])
         generator = torch.Generator(self._runtime.device).manual_seed(seed)
-        batch = self._batch(item, other, first, direction, copy)
+        references = self._references(other, indices, copy) if self._takes_references else None
         with torch.inference_mode(), self._runtime.autocast():
+            batch = self._batch(item, references, direction)
             return self._translator.translate(batch, generator=generator, direction=direction)
 
-    def _batch(self, item: Any, other: SegmentationDataset, first: int, direction: Direction, copy: int = 0) -> Batch:
-        """The images to render, with a random image of the other domain beside each."""
-        rng = np.random.default_rng([self._config.seed, 3, first, *([copy] if copy else [])])
-        drawn = torch.stack([other[int(i)]["image"] for i in rng.integers(len(other), size=len(item["image"]))])
+    def _batch(self, item: Any, references: Tensor | None, direction: Direction) -> Batch:
+        """The images to render, with images of the other domain beside them where there are any."""
         if direction == "source_to_target":
-            fields = {"source_images": item["image"], "source_labels": item["label"], "target_images": drawn}
+            fields = {"source_images": item["image"], "source_labels": item["label"], "target_images": references}
         else:
-            fields = {"source_images": drawn, "target_images": item["image"]}
-        return to_batch(fields, self._runtime)
+            fields = {"source_images": references, "target_images": item["image"]}
+        return to_batch({name: value for name, value in fields.items() if value is not None}, self._runtime)
+
+    def _references(self, other: SegmentationDataset, indices: Sequence[int], copy: int = 0) -> Tensor:
+        """An image of the other domain for each of `indices`, drawn for it whatever it is rendered beside."""
+        draws = (np.random.default_rng([self._config.seed, 3, index, copy]) for index in indices)
+        return torch.stack([other[int(rng.integers(len(other)))]["image"] for rng in draws])
 
     def _drawn_from(self, samples: Sequence[Sample]) -> SegmentationDataset:
         """Images that are drawn again and again, and so are kept."""

@@ -53,10 +53,14 @@ else:
 
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
+_STATISTICS_BATCH = 8
+"""Images at once where the guide's statistics are estimated: they depend on it a little."""
 
 
 class TranslateConfig(StageConfig):
     """Settings of `uda translate`."""
+
+    runtime_only = frozenset({"render_batch"})
 
     label_space: str = "cityscapes19"
     """A shipped label space or a YAML file."""
@@ -71,7 +75,7 @@ class TranslateConfig(StageConfig):
     fit: FitConfig = FitConfig()
     """Length and batch of the fit."""
     render_batch: int = Field(default=4, ge=1)
-    """Images rendered at once (part of the result where a translator draws random styles)."""
+    """Images read, and where nothing is drawn at random rendered, at once; with less memory no other images come."""
     samples: int = Field(default=1, ge=1)
     """Renders of each source image (and with `recreate_target` of each target image), which differ in what the
     translator draws at random and in the target image drawn for each; the manifest's column `input` then says which
@@ -175,7 +179,7 @@ def _setting(
         )
         for samples in (source, target)
     ]
-    batch, images = config.render_batch, config.guide_statistics
+    batch, images = _STATISTICS_BATCH, config.guide_statistics
     on_source, on_target = network, copy.deepcopy(network)
     inference.estimate_statistics(on_source, domains[0], rt, batch=batch, images=images)
     inference.estimate_mixed_statistics(
@@ -288,7 +292,7 @@ def translate_plan(config: TranslateConfig, task: task_module.TranslateTask) -> 
 
 STAGE = Stage(
     name="translate",
-    version=2,  # 2: matched crops are chosen by what the guide sees in whole images
+    version=3,  # 3: what is drawn at random is drawn for each image by itself
     config=TranslateConfig,
     run=_run,
     required=("source", "target"),

@@ -42,6 +42,16 @@ class AbstractRestyler(AbstractUnfittedTranslator):
         """By the image of the other domain."""
         return True
 
+    @classmethod
+    def one_by_one(cls, config: Any) -> bool:
+        """Nothing is drawn here."""
+        return False
+
+    @classmethod
+    def takes_references(cls, config: Any) -> bool:
+        """Whose colours, or the like, an image is given."""
+        return True
+
     @abstractmethod
     def restyle(self, images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
         """Images in [-1, 1], float32 as both inputs."""

@@ -151,6 +151,19 @@ class AbstractTranslator(ABC):
         return bool(getattr(config, "noise", False))
 
     @classmethod
+    def one_by_one(cls, config: Any) -> bool:
+        """Whether images are rendered one by one, so that none depends on those that are read beside it.
+
+        By default where a render is drawn at random (`varies`).
+        """
+        return cls.varies(config)
+
+    @classmethod
+    def takes_references(cls, config: Any) -> bool:
+        """Whether rendering looks at an image of the other domain, drawn for each: for its style or colours, say."""
+        return False
+
+    @classmethod
     def files(cls, config: Any) -> dict[str, Path]:
         """Files that fitting reads as configured, by their settings' keys."""
         return {}

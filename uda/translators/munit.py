@@ -138,6 +138,11 @@ class Munit(AbstractTranslator):
         """Each render has a style of its own."""
         return True
 
+    @classmethod
+    def takes_references(cls, config: MunitConfig) -> bool:
+        """Where styles are taken from images."""
+        return config.style == "reference"
+
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `MunitWeights`."""
         images = domain_images(batch, *OTHER, method="munit")

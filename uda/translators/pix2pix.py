@@ -58,8 +58,8 @@ class Pix2pixConfig(TranslatorConfigBase):
     """Halvings of the image down to the generator's bottleneck; heights and widths must be divisible by 2 ** levels
     (paper: 8, for 256 pixels)."""
     norm: Literal["batch", "instance"] = "batch"
-    """`batch`: statistics of the batch in hand, when rendering too (paper; with one image the same as instance norm);
-    `instance`: of each image, so that a rendered image does not depend on its neighbours in a batch."""
+    """`batch`: statistics of the batch in hand when it is fitted, and of the one image when it renders (paper), where
+    that is the same as instance norm; `instance`: of each image in both."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Part of the features that is dropped after the three innermost upward convolutions (paper and the
     authors' Lua code; their PyTorch code spares the innermost and takes the next three); 0 makes it deterministic."""
@@ -117,6 +117,11 @@ class Pix2pix(AbstractTranslator):
     def varies(cls, config: Pix2pixConfig) -> bool:
         """Dropout stays on when it renders."""
         return config.dropout > 0
+
+    @classmethod
+    def one_by_one(cls, config: Pix2pixConfig) -> bool:
+        """Batch norm has the statistics of the images in hand (paper: of one)."""
+        return cls.varies(config) or config.norm == "batch"
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn on the target's pairs; see `Pix2pixWeights`.

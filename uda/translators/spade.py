@@ -173,6 +173,11 @@ class Spade(_averages.AbstractAveragedTranslator):
         return config.image_encoder
 
     @classmethod
+    def takes_references(cls, config: SpadeConfig) -> bool:
+        """Where styles are taken from images."""
+        return config.image_encoder and config.style == "reference"
+
+    @classmethod
     def files(cls, config: SpadeConfig) -> dict[str, Path]:
         """VGG-19's weights, where their term has a weight."""
         return config.files()
