@@ -51,14 +51,14 @@ setup(
         "test": [
             "build>=1.2",  # the wheel test
             "cityscapesscripts>=2.2",  # the official evaluation, to agree with
-            "hypothesis>=6.100",
-            "mypy>=1.13",
-            "pandas-stubs>=2.2",
-            "pytest>=8.3",
-            "pytest-xdist>=3.6",
-            "ruff>=0.8",
-            "setuptools>=77",
-            "types-PyYAML>=6.0",
+            "hypothesis>=6.100",  # what holds for all values, not for a few examples
+            "mypy>=1.13",  # types, in `make types`
+            "pandas-stubs>=2.2",  # pandas' types, for mypy
+            "pytest>=8.3",  # runs the tests
+            "pytest-xdist>=3.6",  # two at a time, in `make unit`
+            "ruff>=0.8",  # lints and formats, in `make lint`
+            "setuptools>=77",  # the wheel test builds with the one that is there: as pyproject.toml asks
+            "types-PyYAML>=6.0",  # PyYAML's types, for mypy
         ]
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("translators", "segmenters", "adversaries", "pseudo_labels"),
     ("engine",),
     ("stages",),
-    ("pipeline", "budget", "own_data", "turns", "cost", "runner", "iterate", "compare"),
+    ("assignments", "pipeline", "budget", "own_data", "turns", "cost", "runner", "iterate", "compare"),
     ("cli", "cli_options", "__main__"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -261,7 +262,49 @@ def test_every_module_and_everything_public_is_documented() -> None:
         show(file, node.lineno)
         for file in FILES
         for node in tree(file).body
-        if public(node) and not ast.get_docstring(node)  # type: ignore[arg-type]
+        if public(node) and not ast.get_docstring(node)  # type: ignore[arg-type]  # `public` knows its type
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+SUPPRESSED = re.compile(r"# (?:type: ignore|noqa)\b(?:\[[\w, -]+\]|: [A-Z]+\d+(?:, ?[A-Z]+\d+)*)?")
+"""What silences a type checker or a linter, with its codes."""
+
+
+def silences_without_a_reason(comment: str) -> bool:
+    """Whether nothing but codes stands in a comment that silences a checker."""
+    return SUPPRESSED.search(comment) is not None and re.search(r"\w", SUPPRESSED.sub("", comment)) is None
+
+
+def test_what_silences_a_checker_says_why() -> None:
+    ignored, silent = "# type: " + "ignore", "# no" + "qa"
+    for bare in (ignored, f"{ignored}[a-b, c]", silent, f"{silent}: S101, PTH118", f"{ignored}[a-b]  {silent}: S101"):
+        assert silences_without_a_reason(bare)
+        assert not silences_without_a_reason(f"{bare}  # a reason")
+    assert not silences_without_a_reason("# a comment")
+    wrong = []
+    for file in [*FILES, *sorted((ROOT / "tools").rglob("*.py")), *sorted((ROOT / "tests").rglob("*.py"))]:
+        with tokenize.open(file) as lines:
+            tokens = tokenize.generate_tokens(lines.readline)
+            comments = [token for token in tokens if token.type == tokenize.COMMENT]
+        wrong += [show(file, one.start[0]) for one in comments if silences_without_a_reason(one.string)]
+    assert not wrong, "\n".join(wrong)
+
+
+SHAPED = re.compile(r"_[A-Z0-9][A-Za-z0-9]*$")
+ANY_SHAPE = {"l1": {"prediction", "reference"}, "discriminator_loss": {"prediction"}, "generator_loss": {"prediction"}}
+"""Losses of tensors of any shape."""
+
+
+def test_tensors_that_a_loss_takes_have_their_shapes_in_their_names() -> None:
+    wrong = [
+        f"{show(file, argument.lineno)}: {node.name}({argument.arg})"
+        for file in sorted((PACKAGE / "losses").glob("*.py"))
+        for node in tree(file).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+        if argument.annotation is not None and ast.unparse(argument.annotation) in ("Tensor", "Tensor | None")
+        if not SHAPED.search(argument.arg) and argument.arg not in ANY_SHAPE.get(node.name, set())
     ]
     assert not wrong, "\n".join(wrong)
 

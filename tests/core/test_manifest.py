@@ -29,7 +29,7 @@ from uda.core.rundir import RunDirectory
 
 def manifest(outputs: str = "o", **keys: object) -> Manifest:
     fields = {"stage": "s", "version": 1, "fingerprint": "f", "reason": "r", "settings": {}, "config": {}, "inputs": {}}
-    return Manifest(**{**fields, "outputs": outputs, **keys})  # type: ignore[arg-type]
+    return Manifest(**{**fields, "outputs": outputs, **keys})  # type: ignore[arg-type]  # of several types
 
 
 def stage_directory(out: Path, files: dict[str, bytes]) -> Path:

@@ -47,7 +47,8 @@ class Images:
 
 def domain(count: int, *, seed: int = 0, number: int = 0, weights: Sequence[float] | None = None) -> stream.Domain:
     order = stream.Order(weights or [1.0] * count, seed, number)
-    return stream.Domain(Images(count, number), order, AugmentConfig(), seed, number)  # type: ignore[arg-type]
+    images: Any = Images(count, number)  # stands for a data set
+    return stream.Domain(images, order, AugmentConfig(), seed, number)
 
 
 class Game:

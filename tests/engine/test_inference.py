@@ -32,7 +32,7 @@ class Brightness(nn.Module):
 def predicted(runtime: Any, **keys: Any) -> dict[int, Tensor]:
     network = Brightness().train()
     found: dict[int, Tensor] = {}
-    for one in inference.predict(network, Images(5), runtime, batch=2, **keys):  # type: ignore[arg-type]
+    for one in inference.predict(network, Images(5), runtime, batch=2, **keys):  # type: ignore[arg-type]  # stands in
         found |= dict(zip(one.indices, one.logits_BNHW, strict=True))
     assert network.modes == {(False, False)}
     return found
@@ -56,10 +56,10 @@ def test_logits_that_are_no_numbers_are_refused_by_image() -> None:
         samples = tuple(SimpleNamespace(image=f"{name}.png") for name in "abc")
 
     network = Brightness()
-    assert len(list(inference.predict(network, Named(3), cpu(), batch=2))) == 2  # type: ignore[arg-type]
+    assert len(list(inference.predict(network, Named(3), cpu(), batch=2))) == 2  # type: ignore[arg-type]  # stands in
     network.weight.data.fill_(float("nan"))
     with pytest.raises(RunError, match=r"^the segmenter's logits of a\.png, b\.png are not finite; train it anew"):
-        next(inference.predict(network, Named(3), cpu(), batch=2))  # type: ignore[arg-type]
+        next(inference.predict(network, Named(3), cpu(), batch=2))  # type: ignore[arg-type]  # stands in
 
 
 def test_processes_share_the_images_or_all_get_all() -> None:
@@ -111,13 +111,18 @@ class Normed(nn.Module):
         return {"main": self.head(self.drop(self.norm(images_BCHW)))}
 
 
+def estimate(network: SegmenterNetwork, images: Any, *, batch: int, at_most: int) -> None:
+    """On a CPU; the images stand for a data set."""
+    inference.estimate_statistics(network, images, cpu(), batch=batch, images=at_most)
+
+
 def test_statistics_become_those_of_the_images_and_nothing_else_moves() -> None:
     torch.manual_seed(0)
     network = SegmenterNetwork(Normed(), frame="unit")
-    network.body.norm.running_mean += 5  # type: ignore[operator,union-attr]
+    network.body.norm.running_mean += 5  # type: ignore[operator,union-attr]  # of Normed
     before = {key: value.clone() for key, value in network.state_dict().items()}
     random = torch.get_rng_state()
-    inference.estimate_statistics(network, Images(6), cpu(), batch=2, images=6)  # type: ignore[arg-type]
+    estimate(network, Images(6), batch=2, at_most=6)
     images = torch.stack([Images(6)[index]["image"] for index in range(6)]).float().div(127.5).sub(1)
     pairs = images.view(3, 2, 3, *SIZE)
     mean, variance = images.mean((0, 2, 3)), pairs.var((1, 3, 4)).mean(0)
@@ -132,9 +137,10 @@ def test_statistics_become_those_of_the_images_and_nothing_else_moves() -> None:
 
 def test_a_few_images_spread_over_the_set_will_do() -> None:
     network = SegmenterNetwork(Normed(), frame="unit")
-    inference.estimate_statistics(network, Images(5), cpu(), batch=1, images=2)  # type: ignore[arg-type]
+    estimate(network, Images(5), batch=1, at_most=2)
     images = torch.stack([Images(5)[index]["image"] for index in (0, 4)]).float().div(127.5).sub(1)
-    torch.testing.assert_close(network.body.norm.running_mean, images.mean((0, 2, 3)))  # type: ignore[union-attr]
+    mean = network.body.norm.running_mean  # type: ignore[union-attr]  # of Normed
+    torch.testing.assert_close(mean, images.mean((0, 2, 3)))
 
 
 def test_all_images_count_alike_and_none_is_alone_in_a_last_batch() -> None:
@@ -145,8 +151,8 @@ def test_all_images_count_alike_and_none_is_alone_in_a_last_batch() -> None:
             return super().__getitem__(index) | {"image": torch.full((3, *SIZE), 255 * (index == len(self) - 1))}
 
     network = SegmenterNetwork(Normed(), frame="unit")
-    inference.estimate_statistics(network, Last(9), cpu(), batch=8, images=9)  # type: ignore[arg-type]
-    mean = network.body.norm.running_mean  # type: ignore[union-attr]
+    estimate(network, Last(9), batch=8, at_most=9)
+    mean = network.body.norm.running_mean  # type: ignore[union-attr]  # of Normed
     torch.testing.assert_close(mean, torch.full((3,), (-1 + (3 * -1 + 1) / 4) / 2))  # batches of 5 and 4
 
 
@@ -157,7 +163,7 @@ def test_no_image_is_alone_where_several_go_at_once(
     seen: list[int] = []
     monkeypatch.setattr(inference, "update_bn", lambda batches, network: seen.extend(len(one) for one in batches))
     network = SegmenterNetwork(Normed(), frame="unit")
-    inference.estimate_statistics(network, Images(images), cpu(), batch=batch, images=9)  # type: ignore[arg-type]
+    estimate(network, Images(images), batch=batch, at_most=9)
     assert seen == sizes
 
 
@@ -166,11 +172,12 @@ def test_the_source_counts_for_as_many_target_images_as_the_prior_says(prior: in
     found: dict[int, Any] = {}
     for number in (5, 2):
         alone = SegmenterNetwork(Normed(), frame="unit")
-        inference.estimate_statistics(alone, Images(number), cpu(), batch=1, images=9)  # type: ignore[arg-type]
+        estimate(alone, Images(number), batch=1, at_most=9)
         found[number] = alone.body.norm
     network = SegmenterNetwork(Normed(), frame="unit")
-    five, two = Images(5), Images(2)
-    inference.estimate_mixed_statistics(network, five, two, cpu(), batch=1, images=9, prior=prior)  # type: ignore[arg-type]
+    five: Any = Images(5)
+    two: Any = Images(2)
+    inference.estimate_mixed_statistics(network, five, two, cpu(), batch=1, images=9, prior=prior)
     for name in ("running_mean", "running_var"):
         source, target = (getattr(found[number], name) for number in (5, 2))
         assert not torch.allclose(source, target)
@@ -182,4 +189,4 @@ def test_a_network_without_statistics_to_estimate_is_refused(norm: str) -> None:
     body = Normed() if norm == "frozen" else Brightness()
     network = SegmenterNetwork(body, frame="unit", norm="frozen")
     with pytest.raises(ConfigError, match=r"no BatchNorm.*target_statistics, or guide_statistics, to 0"):
-        inference.estimate_statistics(network, Images(2), cpu(), batch=1, images=2)  # type: ignore[arg-type]
+        estimate(network, Images(2), batch=1, at_most=2)

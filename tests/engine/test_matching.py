@@ -38,7 +38,8 @@ BLOCKS = torch.randint(3, (5, 2, 3), generator=torch.Generator().manual_seed(0))
 
 def seen(runtime: Any, told: list[int] | None = None) -> Any:
     progress = ([] if told is None else told).append
-    return matching.see_classes(Painted(BLOCKS), guide, runtime, batch=2, progress=progress)  # type: ignore[arg-type]
+    painted: Any = Painted(BLOCKS)  # stands for a data set
+    return matching.see_classes(painted, guide, runtime, batch=2, progress=progress)
 
 
 def test_maps_hold_the_guides_classes_at_a_quarter_of_the_size_in_the_images_order() -> None:

@@ -106,7 +106,7 @@ def test_batches_are_in_the_librarys_frame() -> None:
     first = stream.to_batch(
         {"source_images": torch.tensor([[[[0, 255]]]], dtype=torch.uint8)}, cpu()
     ).source_images_BCHW
-    assert torch.equal(first, torch.tensor([[[[-1.0, 1.0]]]]))  # type: ignore[arg-type]
+    assert torch.equal(first, torch.tensor([[[[-1.0, 1.0]]]]))  # type: ignore[arg-type]  # it is there
 
 
 def test_a_domain_that_is_not_given_is_not_in_the_batch() -> None:

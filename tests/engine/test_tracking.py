@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,8 @@ def test_each_point_is_a_json_line(run: RunDirectory) -> None:
 
 
 def test_only_the_first_process_writes(run: RunDirectory) -> None:
-    with Tracker(run, SimpleNamespace(is_main=False, config=cpu(tensorboard=True).config)) as tracker:  # type: ignore[arg-type]
+    other: Any = SimpleNamespace(is_main=False, config=cpu(tensorboard=True).config)  # stands for a runtime
+    with Tracker(run, other) as tracker:
         tracker.log(4, {"loss": 0.5})
     assert not (run.partial / "log.jsonl").exists()
     assert not (run.partial / "tensorboard").exists()

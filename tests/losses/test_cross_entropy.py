@@ -21,7 +21,7 @@ def test_two_pixels_by_hand() -> None:
     logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]]).view(1, 2, 1, 2)  # p = (1/2, 1/2) and (3/4, 1/4)
     labels = torch.tensor([[[0, 1]]])
     assert cross_entropy(logits, labels).item() == pytest.approx((math.log(2) + math.log(4)) / 2)
-    weighted = cross_entropy(logits, labels, class_weights=torch.tensor([2.0, 0.5]))
+    weighted = cross_entropy(logits, labels, class_weights_N=torch.tensor([2.0, 0.5]))
     assert weighted.item() == pytest.approx((2 * math.log(2) + 0.5 * math.log(4)) / 2)
     masked = cross_entropy(logits, labels, pixel_weights_BHW=torch.tensor([[[0.0, 1.0]]]))
     assert masked.item() == pytest.approx(math.log(4) / 2)
@@ -39,7 +39,7 @@ def test_all_pixels_ignored_gives_zero_and_zero_gradients() -> None:
     logits = torch.randn(2, 3, 4, 5, requires_grad=True)
     labels = torch.full((2, 4, 5), 255)
     assert F.cross_entropy(logits, labels, ignore_index=255).isnan()  # the trap
-    loss = cross_entropy(logits, labels, class_weights=torch.ones(3), pixel_weights_BHW=torch.ones(2, 4, 5))
+    loss = cross_entropy(logits, labels, class_weights_N=torch.ones(3), pixel_weights_BHW=torch.ones(2, 4, 5))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None and logits.grad.abs().sum() == 0
@@ -52,11 +52,16 @@ def test_bfloat16_logits_are_summed_in_float32() -> None:
     assert torch.equal(loss, cross_entropy(logits.bfloat16().float(), labels))
 
 
-def test_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The loss computes in float32; gradcheck wants float64, so the cast is taken away.
-    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
-    logits, labels = _some()
-    weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
-    pixels = torch.rand(2, 4, 5, dtype=torch.float64)
-    inputs = logits.double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: cross_entropy(x, labels, weights, pixels), inputs)
+def test_cross_entropy_is_the_same_in_both_memory_formats() -> None:
+    raw = torch.randn(2, 5, 4, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 5, (2, 4, 3), generator=torch.Generator().manual_seed(1))
+    labels[0, 0] = 255
+    weights, pixels = torch.rand(5), torch.rand(2, 4, 3)
+    formats = (torch.contiguous_format, torch.channels_last)
+    plain, last = (raw.clone(memory_format=one).requires_grad_() for one in formats)
+    losses = [cross_entropy(logits, labels, weights, pixels) for logits in (plain, last)]
+    torch.stack(losses).sum().backward()
+    assert torch.allclose(losses[0], losses[1])
+    assert plain.grad is not None and last.grad is not None
+    assert torch.allclose(plain.grad, last.grad, atol=1e-7)
+    assert last.grad.is_contiguous(memory_format=torch.channels_last)

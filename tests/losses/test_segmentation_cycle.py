@@ -46,9 +46,3 @@ def test_unknown_pixels_and_stray_labels_count_for_nothing() -> None:
     loss = cycle_loss(given, torch.full_like(LABELS, 255))
     loss.backward()
     assert loss == 0 and given.grad is not None and not given.grad.any()
-
-
-def test_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The loss computes in float32; gradcheck wants float64, so the cast is taken away.
-    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
-    assert torch.autograd.gradcheck(lambda x: cycle_loss(x, LABELS), logits().double().requires_grad_(True))

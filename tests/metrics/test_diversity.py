@@ -1,4 +1,4 @@
-"""MS-SSIM and LPIPS between samples, the weights they need, and nearest images."""
+"""MS-SSIM and LPIPS between samples."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from torchvision.models import alexnet
 from uda.core.errors import DataError
 from uda.metrics import diversity
 from uda.metrics.diversity import Diversity, ms_ssim, ms_ssim_scales
-from uda.metrics.nearest import NearestLayout
-from uda.metrics.weights import NotMeasurableError, find_weights
-
-URL = "https://example.org/files/network-0123abcd.pth"
+from uda.metrics.weights import NotMeasurableError
 
 
 def noise(count: int, size: tuple[int, int] = (24, 32), seed: int = 0) -> Tensor:
@@ -118,58 +115,3 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(DataError, match=r"other.pth: holds no AlexNet of torchvision \(10 tensors"):
         diversity.load_lpips(tmp_path / "other.pth", download=False)
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    return tmp_path / "hub" / "checkpoints" / "network-0123abcd.pth"
-
-
-def test_weights_come_from_the_given_file_or_the_cache(cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        NotMeasurableError, match=r"network-0123abcd.pth is not in the download cache; set w=FILE, or d"
-    ):
-        find_weights(None, URL, setting="w", download=False)
-    cache.parent.mkdir(parents=True)
-    cache.write_bytes(b"cached")
-    assert find_weights(None, URL, setting="w", download=False) == cache
-    with pytest.raises(DataError, match="no such weights file; mend w") as told:
-        find_weights(tmp_path / "none.pth", URL, setting="w", download=True)
-    assert not isinstance(told.value, NotMeasurableError)
-    own = tmp_path / "own.pth"
-    own.write_bytes(b"own")
-    assert find_weights(own, URL, setting="w", download=False) == own
-
-
-def test_downloads_are_checked_and_their_failures_said(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def fetch(url: str, file: str, *, hash_prefix: str, progress: bool) -> None:
-        asked.append((url, hash_prefix))
-        if len(asked) == 1:
-            raise OSError("no route to host")
-        Path(file).write_bytes(b"fetched")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
-    with pytest.raises(DataError, match=r"cannot be fetched \(no route to host\); fetch it elsewhere and set w"):
-        find_weights(None, URL, setting="w", download=True)
-    assert find_weights(None, URL, setting="w", download=True).read_bytes() == b"fetched"
-    assert asked == [(URL, "0123abcd")] * 2
-
-
-def test_the_nearest_image_is_that_of_the_same_layout() -> None:
-    wanted = noise(2, (32, 64))
-    others = noise(5, (32, 64), seed=1)
-    paler = (wanted // 2 + 90).flip(0)
-    nearest = NearestLayout(wanted)
-    for batch in (others[:2], torch.cat((others[2:], paler[:1])), paler[1:]):
-        nearest.update(batch)
-    assert torch.equal(nearest.images[0], paler[1])
-    assert torch.equal(nearest.images[1], paler[0])
-
-
-def test_flat_images_are_near_to_nothing_but_there() -> None:
-    nearest = NearestLayout(flat(10))
-    nearest.update(noise(1))
-    assert torch.equal(nearest.images[0], noise(1)[0])

@@ -70,7 +70,7 @@ def test_without_norm_and_with_skips_contrast_comes_through(upsampling: Upsampli
     for generator in (plain, short):
         for module in generator.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # each has one
     assert torch.allclose(plain(images), plain(0.5 * images), atol=1e-2)
     # Without biases and norms all is linear in a positive factor, up to the last tanh.
     assert torch.allclose(torch.atanh(short(0.5 * images)), 0.5 * torch.atanh(short(images)), atol=1e-4)

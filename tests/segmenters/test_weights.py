@@ -13,7 +13,6 @@ from torch import Tensor
 from torchvision.models import mobilenet_v2, resnet18, resnet34
 
 from uda.core.errors import ConfigError, DataError
-from uda.nets.pretrained import load_weights, read_tensors
 from uda.nets.segmenter import SegmenterNetwork
 from uda.segmenters._store import initialize, load_segmenter, save_segmenter
 from uda.segmenters.deeplabv2 import DeepLabV2, DeepLabV2Config
@@ -137,26 +136,6 @@ def test_torchvisions_classifiers_fill_encoders(encoder: str, make: Any, tmp_pat
         assert len(ours) == len(theirs) - 2
 
 
-def test_vggs_linear_layers_become_convolutions(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = Fcn8s(Fcn8sConfig.tiny(), 3).network
-    theirs = {
-        key.removeprefix("body.encoder."): torch.randn_like(value)
-        for key, value in network.state_dict().items()
-        if key.startswith("body.encoder.features.")
-    }
-    linear = {"classifier.0.weight": (16, 32 * 49), "classifier.3.weight": (16, 16), "classifier.6.weight": (1000, 16)}
-    theirs |= {key: torch.randn(shape) for key, shape in linear.items()}
-    theirs |= {"classifier.0.bias": torch.randn(16), "classifier.3.bias": torch.randn(16)}
-    torch.save(theirs, tmp_path / "vgg16.pth")
-    done = load_weights(network, tmp_path / "vgg16.pth", encoder_only=True)
-    assert done.skipped == ("classifier.6.weight",) and not done.missing
-    state = network.state_dict()
-    assert torch.equal(state["body.encoder.features.28.weight"], theirs["features.28.weight"])
-    assert torch.equal(state["body.encoder.fc6.weight"], theirs["classifier.0.weight"].view(16, 32, 7, 7))
-    assert torch.equal(state["body.encoder.fc7.weight"].flatten(1), theirs["classifier.3.weight"])
-
-
 def test_bdls_names_of_fcn8s(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Fcn8s(Fcn8sConfig.tiny(), 3).network
@@ -185,27 +164,6 @@ def test_another_depth_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(before[key], value) for key, value in segmenter.network.state_dict().items())
     torch.save(resnet34().state_dict(), tmp_path / "resnet34.pth")
     assert initialize(segmenter.network, tmp_path / "resnet34.pth").skipped == ("fc.weight", "fc.bias")
-
-
-def test_files_that_hold_no_weights_are_told(tmp_path: Path) -> None:
-    class Opaque:
-        pass
-
-    Opaque.__qualname__ = "Opaque"
-    (tmp_path / "text.pth").write_text("not weights")
-    (tmp_path / "text.safetensors").write_text("not weights")
-    torch.save({"epoch": 3}, tmp_path / "empty.pth")
-    torch.save([torch.nn.Linear(2, 2)], tmp_path / "object.pth")
-    for name, wanted in (
-        ("text.pth", "cannot be read as weights"),
-        ("text.safetensors", "cannot be read as weights"),
-        ("object.pth", "cannot be read as weights"),
-        ("empty.pth", "holds no tensors by name"),
-        ("absent.pth", "no such weights file"),
-    ):
-        with pytest.raises(DataError, match=wanted) as caught:
-            read_tensors(tmp_path / name)
-        assert "\n" not in str(caught.value)
 
 
 def test_a_broken_directory_is_told_in_one_line(tmp_path: Path) -> None:

@@ -45,8 +45,9 @@ class Recorder:
 def make_task(**settings: Any) -> tuple[SegmentTask, Recorder]:
     config = SegmentConfig.model_validate({"segmenter": SmpConfig.tiny().model_dump(), "size": SIZE, **settings})
     task, recorder = SegmentTask(config, 3), Recorder()
-    task.adversary = recorder  # type: ignore[assignment]
-    task.segmenter.network = SimpleNamespace(levels=lambda images: {"main": images})  # type: ignore[assignment]
+    task.adversary = recorder  # type: ignore[assignment]  # stands in
+    network = SimpleNamespace(levels=lambda images: {"main": images})
+    task.segmenter.network = network  # type: ignore[assignment]  # stands in
     return task, recorder
 
 

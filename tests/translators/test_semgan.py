@@ -22,7 +22,6 @@ from tests.translators.small_semgan import (
 )
 from uda.core.errors import DataError
 from uda.data.batch import Batch
-from uda.losses.semgan import objects_distance, pair_distance
 from uda.translators._maps import domain_maps, known_pixels, one_hot
 from uda.translators.base import Setting
 from uda.translators.semgan import Semgan, SemganConfig, SemganWeights
@@ -87,26 +86,6 @@ def test_the_discriminators_loss_is_that_of_both_domains() -> None:
         wanted = wanted + discriminator(torch.cat([fake, 2 * shown - 1], dim=1)).square().mean()
     assert torch.allclose(got, wanted, rtol=1e-4)
     assert translator.config.term_weights["discriminator"] == 0.5
-
-
-def test_the_distance_of_pairs_adds_image_and_map() -> None:
-    images, labels = torch.zeros(1, 3, 2, 2), torch.tensor([[[0, 1], [255, 1]]])
-    flat = torch.zeros(1, CLASSES, 2, 2)
-    wanted = 0.25 + torch.tensor(float(CLASSES)).log()
-    assert torch.allclose(pair_distance(images + 0.25, flat, images, labels), wanted)
-    sure = 100 * one_hot(labels, CLASSES)
-    assert pair_distance(images, sure, images, labels).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_the_objects_loss_keeps_the_background_or_the_changed_pixels() -> None:
-    before = torch.tensor([[[0, 1, 2, 255]]])
-    after = torch.tensor([[[0, 1, 3, 3]]])
-    real = torch.zeros(1, 3, 1, 4)
-    fake = torch.tensor([0.1, 0.2, 0.4, 0.8]).expand(1, 3, 1, 4)
-    # The mean over all four pixels; the unknown one counts in neither.
-    assert objects_distance(fake, real, before, after, changed=False).item() == pytest.approx((0.1 + 0.2) / 4)
-    assert objects_distance(fake, real, before, after, changed=True).item() == pytest.approx(0.4 / 4)
-    assert objects_distance(fake, real, before, before, changed=True).item() == 0
 
 
 @pytest.mark.parametrize("term", ["gan", "identity", "reconstruction", "objects", "domain"])

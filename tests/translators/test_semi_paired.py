@@ -70,7 +70,7 @@ def test_the_generators_terms_are_the_papers_formulas() -> None:
     fake, unpaired = nets["generator"](condition(labels)), nets["generator"](condition(maps))
     assert torch.allclose(here.made["fake"], fake, atol=1e-6) and not here.made["fake"].requires_grad
     assert torch.allclose(here.made["fake_unpaired"], unpaired, atol=1e-6)
-    made, real = (network.layers(one) for one in (fake, images))  # type: ignore[operator]
+    made, real = (network.layers(one) for one in (fake, images))  # type: ignore[operator]  # a method
     log_p = network(unpaired)[:, :N].log_softmax(1)
     by_class = [-log_p[:, c][maps == c].mean() for c in range(N) if (maps == c).any()]
     wanted = {
@@ -192,7 +192,8 @@ def test_the_cycle_does_not_know_fake_and_the_loss_on_pairs_does() -> None:
     for kept, shift in ((before, 0.0), (after, 5.0)):
         translator = make()
         with torch.no_grad():
-            translator.networks["discriminator"].get_submodule("last").bias[-1] += shift  # type: ignore[index, operator]
+            bias = translator.networks["discriminator"].get_submodule("last").bias
+            bias[-1] += shift  # type: ignore[index, operator]  # a convolution's
         torch.manual_seed(3)
         terms = translator.losses("generator", make_batch(), context())
         kept += [terms["cycle"].item(), terms["pair_gan"].item()]

@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from uda.core.errors import ConfigError, DataError
 from uda.data.batch import Batch, Context
-from uda.losses.sggan import gradient_sensitive, image_gradients, known_least_squares, label_edges
-from uda.nets.semantic_discriminator import SemanticDiscriminator
+from uda.losses.sggan import image_gradients, known_least_squares, label_edges
 from uda.translators._maps import domain_maps, one_hot
 from uda.translators.base import Direction, Setting
 from uda.translators.sggan import Sggan, SgganConfig, SgganWeights
@@ -44,139 +42,9 @@ def context() -> Context:
     return Context(images_seen=0, total_images=10)
 
 
-def step(height: float, column: int = 4) -> torch.Tensor:
-    """An image of 8x8, dark on the left and brighter by `height` from a column on."""
-    image = torch.zeros(1, 3, 8, 8)
-    image[..., column:] = height
-    return image
-
-
-LABELS = torch.zeros(1, 8, 8, dtype=torch.long)
-LABELS[..., 4:] = 1
-
-
-# The gradient-sensitive loss
-
-
-def test_gradients_are_sobels() -> None:
-    images = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0))
-    across = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    kernels = torch.stack([across, across.T])[:, None]
-    padded = F.pad(images, (1, 1, 1, 1), mode="reflect").flatten(0, 1)[:, None]
-    wanted = F.conv2d(padded, kernels).view(2, 3, 2, 7, 9).transpose(1, 2)
-    assert torch.allclose(image_gradients(images), wanted, atol=1e-6)
-
-
-def test_a_step_has_four_times_its_height_on_either_side_and_no_gradient_along_it() -> None:
-    gradients = image_gradients(step(0.5))
-    assert gradients[0, 0, 0, 3].tolist() == [0, 0, 0, 2, 2, 0, 0, 0]
-    assert not gradients[:, 1].any()
-    assert torch.equal(image_gradients(step(0.5).transpose(2, 3)), gradients.flip(1).transpose(3, 4))
-
-
-def test_edges_are_where_two_known_classes_meet() -> None:
-    wanted = torch.zeros(8, 8)
-    wanted[:, 3:5] = 1
-    assert torch.equal(label_edges(LABELS, CLASSES)[0, 0], wanted)
-    assert torch.equal(label_edges(LABELS.transpose(1, 2), CLASSES)[0, 0], wanted.T)
-    assert not label_edges(torch.ones_like(LABELS), CLASSES).any()
-    unknown = LABELS.clone()
-    unknown[:, :5] = 255
-    wanted[:5] = 0  # and none between known and unknown rows
-    assert torch.equal(label_edges(unknown, CLASSES)[0, 0], wanted)
-
-
-@pytest.mark.parametrize("softness", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize(("before", "after"), [(0.5, 0.5), (0.5, -0.5), (0.5, 0.2), (0.5, 0.0), (0.0, 0.7)])
-def test_at_a_border_of_classes_the_difference_of_gradients_costs(before: float, after: float, softness: float) -> None:
-    # 4 | |v| - |w| | on two of eight columns, in one of two directions: the border itself always has weight 1.
-    got = gradient_sensitive(step(before), step(after), label_edges(LABELS, CLASSES), softness)
-    assert got.item() == pytest.approx(abs(abs(before) - abs(after)) / 2, abs=1e-6)
-
-
-@pytest.mark.parametrize("softness", [0.0, 0.1, 1.0])
-def test_within_a_class_it_costs_by_the_softness_alone(softness: float) -> None:
-    # Of the step at column 2 both columns lie within class 0.
-    got = gradient_sensitive(step(0.5, column=2), torch.zeros(1, 3, 8, 8), label_edges(LABELS, CLASSES), softness)
-    assert got.item() == pytest.approx(softness * 0.5 / 2, abs=1e-6)
-
-
-def test_the_gradient_loss_teaches_the_translation_alone() -> None:
-    image, made = step(0.5).requires_grad_(), step(0.2).requires_grad_()
-    gradient_sensitive(image, made, label_edges(LABELS, CLASSES), 0.1).backward()
-    assert image.grad is None
-    assert made.grad is not None and made.grad.abs().max() > 0
-
-
-# The semantic-aware discriminator
-
-
-def test_a_patch_is_scored_by_the_weights_of_its_class() -> None:
-    torch.manual_seed(0)
-    network = SemanticDiscriminator(CLASSES, 4, 2)
-    images = torch.rand(1, 3, 32, 32)
-    raw = network.patches(images)
-    assert raw.shape == (1, CLASSES, 6, 6)
-    for index in range(CLASSES):
-        scores, known = network(images, one_hot(torch.full((1, 32, 32), index), CLASSES))
-        assert torch.allclose(scores[:, 0], raw[:, index])
-        assert torch.equal(known, torch.ones(1, 1, 6, 6))
-
-
-def test_mixed_patches_are_scored_by_shares_and_unknown_pixels_have_none() -> None:
-    torch.manual_seed(0)
-    network = SemanticDiscriminator(CLASSES, 4, 2)
-    images, labels = torch.rand(1, 3, 32, 32), torch.full((1, 32, 32), 255)
-    # Output (0, 0) lies over the cell of rows and columns 4 to 7, output (0, 1) over the next one.
-    labels[:, 4:8, 4:7], labels[:, 4:8, 7:8] = 0, 1
-    labels[:, 4:6, 8:12] = 2
-    scores, known = network(images, one_hot(labels, CLASSES))
-    raw = network.patches(images)[0, :, 0]
-    assert scores[0, 0, 0, 0].item() == pytest.approx((0.75 * raw[0, 0] + 0.25 * raw[1, 0]).item(), rel=1e-4)
-    assert scores[0, 0, 0, 1].item() == pytest.approx(raw[2, 1].item(), rel=1e-4)
-    assert known[0, 0, 0].tolist() == [1, 0.5, 0, 0, 0, 0]
-    assert not known[0, 0, 1:].any()
-
-
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("size", [(32, 48), (37, 50)])
-def test_masks_fit_the_outputs_at_any_size(size: tuple[int, int], layers: int) -> None:
-    network = SemanticDiscriminator(CLASSES, 4, layers)
-    scores, known = network(torch.rand(1, 3, *size), torch.zeros(1, CLASSES, *size))
-    assert scores.shape == known.shape == (1, 1, *(side // 2**layers - 2 for side in size))
-
-
-@pytest.mark.parametrize("layers", [1, 2, 3])
-def test_an_outputs_receptive_field_is_centred_on_its_cell(layers: int) -> None:
-    cell, size = 2**layers, 12 * 2**layers
-    convolutions = [layer for layer in SemanticDiscriminator(1, 1, layers).patches.body if isinstance(layer, nn.Conv2d)]
-    at = 3  # an output, counted back to the first and the last pixel that it sees
-    first = last = at
-    for layer in reversed(convolutions):
-        first, last = first * layer.stride[0] - 1, last * layer.stride[0] + 2
-    assert first >= 0 and last < size
-    wanted = (at + 1) * cell + (cell - 1) / 2  # the middle of the cell that its share is taken from
-    assert (first + last) / 2 == wanted
-
-
 def test_too_small_images_are_told_in_one_line() -> None:
     with pytest.raises(ConfigError, match="too small for its patches"):
         make().losses("discriminator", make_batch(size=8), context())
-
-
-def test_the_adversarial_loss_is_the_mean_over_what_is_known() -> None:
-    scores, known = torch.tensor([[[[2.0, 0.5, 9.0]]]]), torch.tensor([[[[1.0, 0.5, 0.0]]]])
-    assert known_least_squares(scores, known, real=True).item() == pytest.approx((1 + 0.5 * 0.25) / 1.5)
-    assert known_least_squares(scores, known, real=False).item() == pytest.approx((4 + 0.5 * 0.25) / 1.5)
-    everything = torch.ones_like(known)
-    assert torch.allclose(known_least_squares(scores, everything, real=True), (scores - 1).square().mean())
-    nothing = scores.clone().requires_grad_()
-    loss = known_least_squares(nothing, torch.zeros_like(known), real=True)
-    loss.backward()
-    assert loss == 0 and nothing.grad is not None and not nothing.grad.any()
-
-
-# The translator
 
 
 def test_terms_are_the_papers_formulas() -> None:

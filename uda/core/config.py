@@ -32,7 +32,7 @@ from uda.core.errors import ConfigError, nearest
 try:  # libyaml, eight times as fast: a pipeline reads some hundred YAML files
     from yaml import CSafeLoader as _SafeLoader
 except ImportError:  # PyYAML that was built without it
-    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]  # another class of that name
 
 
 class Config(BaseModel):

@@ -76,7 +76,9 @@ class Runtime:
 
     def place(self, network: M) -> M:
         """The network on the device in channels_last memory format (faster convolutions, same numbers)."""
-        placed: M = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed: M = network.to(  # type: ignore[call-overload]  # torch's types know either alone
+            device=self.device, memory_format=torch.channels_last
+        )
         for module in placed.modules():
             bordered = isinstance(module, nn.AvgPool2d) and module.padding not in (0, (0, 0))
             if bordered and _contiguous not in module._forward_pre_hooks.values():

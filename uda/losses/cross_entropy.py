@@ -12,7 +12,7 @@ from uda.losses.softmax import by_pixel
 def cross_entropy(
     logits_BNHW: Tensor,
     labels_BHW: Tensor,
-    class_weights: Tensor | None = None,
+    class_weights_N: Tensor | None = None,
     pixel_weights_BHW: Tensor | None = None,
 ) -> Tensor:
     """Weighted sum of `- log softmax` at the label, over the number of pixels that are not ignored.
@@ -24,13 +24,13 @@ def cross_entropy(
     Args:
         logits_BNHW: raw logits; computed in float32.
         labels_BHW: class indices, 255 = ignore.
-        class_weights: (N,), None for 1.
+        class_weights_N: None for 1.
         pixel_weights_BHW: broadcastable to the labels, None for 1.
 
     Returns:
         A scalar in float32, >= 0.
     """
-    weights_N = None if class_weights is None else class_weights.to(logits_BNHW.device).float()
+    weights_N = None if class_weights_N is None else class_weights_N.to(logits_BNHW.device).float()
     logits, labels = logits_BNHW.float(), labels_BHW.long()
     pixels = by_pixel(logits)
     if pixels is not None:

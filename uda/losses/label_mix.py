@@ -27,21 +27,21 @@ def label_mix_mask(labels_BHW: Tensor, num_classes: int) -> Tensor:
     return coins.gather(1, index.flatten(1)).view_as(index)[:, None]
 
 
-def label_mix(mask_B1HW: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+def label_mix(mask_B1HW: Tensor, real_BCHW: Tensor, fake_BCHW: Tensor) -> Tensor:
     """`M * real + (1 - M) * fake`, of images or of logits."""
-    return torch.where(mask_B1HW, real, fake)
+    return torch.where(mask_B1HW, real_BCHW, fake_BCHW)
 
 
-def label_mix_consistency(mask_B1HW: Tensor, mixed: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+def label_mix_consistency(mask_B1HW: Tensor, mixed_BMHW: Tensor, real_BMHW: Tensor, fake_BMHW: Tensor) -> Tensor:
     """Mean squared distance of the mixed image's logits to the mix of both images' logits (L_cons).
 
     Args:
         mask_B1HW: from `label_mix_mask`.
-        mixed: logits on the mixed image, (B, N + 1, H, W).
-        real: logits on the real image.
-        fake: logits on the made image; gradients go into all three, as in the authors' code.
+        mixed_BMHW: logits on the mixed image, M = N + 1.
+        real_BMHW: logits on the real image.
+        fake_BMHW: logits on the made image; gradients go into all three, as in the authors' code.
 
     Returns:
         A scalar in float32, >= 0: the mean over pixels and logits.
     """
-    return F.mse_loss(mixed.float(), label_mix(mask_B1HW, real.float(), fake.float()))
+    return F.mse_loss(mixed_BMHW.float(), label_mix(mask_B1HW, real_BMHW.float(), fake_BMHW.float()))

@@ -13,16 +13,18 @@ Discriminator = Callable[[Tensor], list[Tensor]]
 """Images -> one map of raw outputs for each scale."""
 
 
-def multiscale_discriminator_loss(kind: GanKind, discriminator: Discriminator, real: Tensor, fake: Tensor) -> Tensor:
-    """Loss of calling `real` real and `fake` fake, summed over both and over scales.
+def multiscale_discriminator_loss(
+    kind: GanKind, discriminator: Discriminator, real_BCHW: Tensor, fake_BCHW: Tensor
+) -> Tensor:
+    """Loss of calling real images real and fake ones fake, summed over both and over scales.
 
     Args:
         kind: which loss.
         discriminator: sees both in one batch where their sizes agree.
-        real: images_BCHW.
-        fake: images_BCHW; no gradient goes into them.
+        real_BCHW: real images.
+        fake_BCHW: fake ones; no gradient goes into them.
     """
-    fake = fake.detach().to(real.dtype)
+    real, fake = real_BCHW, fake_BCHW.detach().to(real_BCHW.dtype)
     if real.shape[1:] == fake.shape[1:]:
         pairs = [torch.split(scale, [len(real), len(fake)]) for scale in discriminator(torch.cat([real, fake]))]
     else:
@@ -31,6 +33,6 @@ def multiscale_discriminator_loss(kind: GanKind, discriminator: Discriminator, r
     return torch.stack(terms).sum()
 
 
-def multiscale_generator_loss(kind: GanKind, discriminator: Discriminator, fake: Tensor) -> Tensor:
+def multiscale_generator_loss(kind: GanKind, discriminator: Discriminator, fake_BCHW: Tensor) -> Tensor:
     """Loss of a generator whose images should be called real, summed over scales."""
-    return torch.stack([generator_loss(kind, scale) for scale in discriminator(fake)]).sum()
+    return torch.stack([generator_loss(kind, scale) for scale in discriminator(fake_BCHW)]).sum()

@@ -12,29 +12,31 @@ from uda.losses.consistency import l1
 from uda.losses.cross_entropy import cross_entropy
 
 
-def pair_distance(images: Tensor, logits_BNHW: Tensor, wanted_images: Tensor, wanted_labels_BHW: Tensor) -> Tensor:
+def pair_distance(
+    images_BCHW: Tensor, logits_BNHW: Tensor, wanted_images_BCHW: Tensor, wanted_labels_BHW: Tensor
+) -> Tensor:
     """L1 of the images plus cross-entropy of the maps (the distance of L_id and L_rec, eq. 5 and 6).
 
     Args:
-        images: images_BCHW in [-1, 1].
+        images_BCHW: in [-1, 1].
         logits_BNHW: raw logits of their maps.
-        wanted_images: images_BCHW.
+        wanted_images_BCHW: what the images should be.
         wanted_labels_BHW: class indices, 255 = ignore.
 
     Returns:
         A scalar in float32, >= 0.
     """
-    return l1(images, wanted_images) + cross_entropy(logits_BNHW, wanted_labels_BHW)
+    return l1(images_BCHW, wanted_images_BCHW) + cross_entropy(logits_BNHW, wanted_labels_BHW)
 
 
 def objects_distance(
-    images: Tensor, wanted_images: Tensor, before_BHW: Tensor, after_BHW: Tensor, *, changed: bool
+    images_BCHW: Tensor, wanted_images_BCHW: Tensor, before_BHW: Tensor, after_BHW: Tensor, *, changed: bool
 ) -> Tensor:
     """Absolute difference of an image and its translation on some pixels, averaged over all pixels (L_obj, eq. 2).
 
     Args:
-        images: translated images_BCHW; all gradients go into them.
-        wanted_images: the images before.
+        images_BCHW: translations; all gradients go into them.
+        wanted_images_BCHW: the images before.
         before_BHW: their labels; unknown pixels (255) count as neither changed nor unchanged.
         after_BHW: labels of the translations.
         changed: on pixels whose class changed; False: on those whose class did not.
@@ -43,7 +45,7 @@ def objects_distance(
         A scalar in float32, >= 0.
     """
     picked = ((before_BHW != after_BHW) == changed) & (before_BHW != IGNORE)
-    return l1(images * picked[:, None], wanted_images * picked[:, None])
+    return l1(images_BCHW * picked[:, None], wanted_images_BCHW * picked[:, None])
 
 
 def transfigured(labels_BHW: Tensor, predicted_BHW: Tensor, old: int, new: int) -> Tensor:

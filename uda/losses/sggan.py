@@ -50,36 +50,36 @@ def label_edges(labels_BHW: Tensor, num_classes: int) -> Tensor:
     return edges[:, None].float()
 
 
-def gradient_sensitive(images: Tensor, translated: Tensor, edges_B1HW: Tensor, softness: float) -> Tensor:
+def gradient_sensitive(images_BCHW: Tensor, translated_BCHW: Tensor, edges_B1HW: Tensor, softness: float) -> Tensor:
     """The soft gradient-sensitive loss: mean of `(alpha * edges + beta) * | |grad x| - |grad G(x)| |`.
 
     `alpha = 1 - beta`; the absolute derivatives are compared one by one, so that an edge may turn from dark-bright to
     bright-dark, and averaged over channels and both directions; then the mean over all pixels.
 
     Args:
-        images: images_BCHW x; no gradient goes into them.
-        translated: images_BCHW G(x).
+        images_BCHW: x; no gradient goes into them.
+        translated_BCHW: G(x).
         edges_B1HW: from `label_edges`.
         softness: beta, the weight away from the borders of classes, in [0, 1]; on them it is alpha + beta = 1.
 
     Returns:
         A scalar in float32, >= 0.
     """
-    difference = (image_gradients(images.detach()).abs() - image_gradients(translated).abs()).abs()
+    difference = (image_gradients(images_BCHW.detach()).abs() - image_gradients(translated_BCHW).abs()).abs()
     weights_B1HW = (1 - softness) * edges_B1HW + softness
     return (weights_B1HW * difference.mean((1, 2))[:, None]).mean()
 
 
-def known_least_squares(scores: Tensor, known: Tensor, *, real: bool) -> Tensor:
+def known_least_squares(scores_B1hw: Tensor, known_B1hw: Tensor, *, real: bool) -> Tensor:
     """Least-squares adversarial loss, each patch weighted by the part of its pixels that has a class.
 
     Args:
-        scores: raw scores (B, 1, h, w) of a `SemanticDiscriminator`.
-        known: in [0, 1], of the same shape.
+        scores_B1hw: raw scores of a `SemanticDiscriminator`, one for each patch.
+        known_B1hw: in [0, 1].
         real: what the images should be called.
 
     Returns:
         A scalar in float32, >= 0: the plain mean where all is known, 0 with a zero gradient where nothing is.
     """
-    loss = (scores.float() - float(real)).square() * known
-    return loss.sum() / known.sum().clamp(min=1e-6)
+    loss = (scores_B1hw.float() - float(real)).square() * known_B1hw
+    return loss.sum() / known_B1hw.sum().clamp(min=1e-6)

