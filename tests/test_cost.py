@@ -1,49 +1,24 @@
-"""What a plan costs: seconds and disk of what is left to do, and for which steps trials are made."""
+"""What a plan costs: seconds and disk of what is left to do."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from tests.test_cost_trials import TINY
-from uda import cost
+from tests.cost_steps import EACH, IMAGES, SIZE, SPEED, of_three, planned, predicting, seconds, seconds_beside
 from uda.core.console import Console
-from uda.core.errors import ConfigError, RunError
 from uda.core.rundir import CHECKPOINT, RunDirectory
+from uda.cost import disk, estimate, needs, trials
 from uda.pipeline import Planned, Source
 from uda.stages.base import decide
-from uda.stages.catalog import get_stage
-from uda.stages.segment import SegmentConfig
-from uda.stages.translate import TranslateConfig
+from uda.stages.catalog import get_stage, stage_names
 
-IMAGES = 160
-SIZE = [32, 64]
-EACH = 0.25
-"""Seconds to run an image of that size through a network."""
 ALL_RENDERED = {"samples": 3, "render_target": True, "recreate_target": True}
-MEASURED = cost._speed
-
-
-def planned(folder: Path, name: str = "segment", settings: Mapping[str, Any] | None = None, **steps: str) -> Planned:
-    """A step that learns from two images of one's own, or from what other steps make."""
-    manifest = folder / "own.csv"
-    if not manifest.exists():
-        manifest.write_text("image,label,dataset\na.png,a.png,gta5\nb.png,b.png,gta5\n")
-    stage = get_stage(name)
-    key = "segmenter" if name == "segment" else "translator"
-    method = {"segment": "deeplabv2", "translate": "color_transfer"}[name]
-    base = {key: {"name": method}, "size": SIZE, "fit": {"images": IMAGES}}
-    config = stage.config.model_validate({**base, **(settings or {})})
-    own = {"source": Source(None, manifest), **({"target": Source(None, manifest)} if name == "translate" else {})}
-    inputs = own | {key: Source(step, folder / step / "samples.csv") for key, step in steps.items()}
-    return Planned(name, stage, config, inputs, folder / name)
 
 
 def begun(one: Planned, *, force: bool = False) -> RunDirectory:
@@ -65,16 +40,10 @@ def interrupted(one: Planned, seen: int, *, checkpoint: bool = True, force: bool
 
 @pytest.fixture(autouse=True)
 def _a_second_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "_speed", lambda one, by_name, speeds: cost.Speed(1.0, EACH / (SIZE[0] * SIZE[1])))
-
-
-def seconds(*todo: Planned, force: bool = False) -> float | None:
-    return cost.estimate(todo, todo, Console(quiet=True), measure=True, force=force).seconds
-
-
-def seconds_beside(one: Planned, *others: Planned) -> float | None:
-    """Seconds of a step alone, whose inputs the others have made."""
-    return cost.estimate([*others, one], [one], Console(quiet=True), measure=True).seconds
+    """Reading takes no time here: see `test_cost_reading`."""
+    monkeypatch.setattr(trials.Trials, "speed", lambda *_: SPEED)
+    for name in ("reading", "augmenting", "writing"):
+        monkeypatch.setattr(trials.Trials, name, lambda *_: 0.0)
 
 
 def test_a_fit_that_was_not_begun_counts_in_full(tmp_path: Path) -> None:
@@ -153,7 +122,7 @@ def test_scores_alone_are_measured(tmp_path: Path) -> None:
     stage = get_stage("evaluate")
     sources = {"segmenter": Source("segment", fitted.out), "target": Source(None, tmp_path / "own.csv")}
     score = Planned("evaluate", stage, stage.config.model_validate({}), sources, tmp_path / "evaluate")
-    assert cost.estimate([fitted, score], [score], Console(quiet=True), measure=True).seconds == 2 * 0.25
+    assert estimate.estimate([fitted, score], [score], Console(quiet=True), measure=True).seconds == 2 * 0.25
 
 
 def test_fits_beside_each_other_take_as_long_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +134,7 @@ def test_fits_beside_each_other_take_as_long_as_one(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(torch, "set_num_threads", (set_to := list[int]()).append)
 
     def took(jobs: int) -> float | None:
-        return cost.estimate(todo, todo, Console(quiet=True), measure=True, jobs=jobs).seconds
+        return estimate.estimate(todo, todo, Console(quiet=True), measure=True, jobs=jobs).seconds
 
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert (took(1), took(2)) == (2 * IMAGES, IMAGES)
@@ -179,32 +148,9 @@ def test_fits_beside_each_other_take_as_long_as_one(tmp_path: Path, monkeypatch:
     assert took(4) == 2 * IMAGES
 
 
-def test_settings_that_no_plan_could_refuse_are_told_before_the_first_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cost, "_speed", MEASURED)
-    settings = {"segmenter": {"name": "smp", "architecture": "FPNN", "encoder": "resnet18"}, "size": [32, 64]}
-    with pytest.raises(ConfigError, match=r"^step segment: .*FPNN"):
-        seconds(planned(tmp_path, settings=settings))
-
-
-def of_three(folder: Path, one: Planned) -> Planned:
-    """The step with three target images of one's own."""
-    manifest = folder / "three.csv"
-    manifest.write_text("image,label,dataset\n" + "".join(f"{name}.png,,gta5\n" for name in "cde"))
-    return replace(one, inputs={**one.inputs, "target": Source(None, manifest)})
-
-
-def predicting(folder: Path, name: str, settings: Mapping[str, Any]) -> Planned:
-    """A step that runs a segmenter over the two images of one's own."""
-    stage = get_stage(name)
-    inputs = {"segmenter": Source("segment", folder / "segment"), "target": Source(None, folder / "own.csv")}
-    return Planned(name, stage, stage.config.model_validate(settings), inputs, folder / name)
-
-
 def rendered_bytes(one: Planned) -> float:
-    estimate = cost.estimate([one], [one], Console(quiet=True), measure=False)
-    return estimate.bytes - cost._SMALL_MODEL_BYTES
+    needed = estimate.estimate([one], [one], Console(quiet=True), measure=False)
+    return needed.bytes - disk.SMALL_MODEL_BYTES
 
 
 def test_disk_is_for_images_and_labels_at_the_size_that_they_are_rendered_at(tmp_path: Path) -> None:
@@ -225,19 +171,7 @@ def test_disk_is_for_what_is_not_rendered_yet(tmp_path: Path) -> None:
     run.write("images/a.png", b"x" * 1000)
     assert rendered_bytes(one) == whole - 1000
     run.write("images/b.png", b"x" * 10**9)
-    assert rendered_bytes(one) == -cost._SMALL_MODEL_BYTES  # nothing, and not less
-
-
-def test_a_trial_that_a_gpu_has_no_room_for_is_told_before_the_first_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> cost.Speed:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
-
-    monkeypatch.setattr(cost, "_speed", MEASURED)
-    monkeypatch.setattr(cost, "_trial", full)
-    with pytest.raises(RunError, match=r"segment: out of memory in a trial .*20 GiB\); make fit.batch"):
-        seconds(planned(tmp_path))
+    assert rendered_bytes(one) == -disk.SMALL_MODEL_BYTES  # nothing, and not less
 
 
 def test_time_is_for_all_images_that_are_rendered(tmp_path: Path) -> None:
@@ -257,7 +191,7 @@ def test_images_run_through_whole_whatever_the_crop_of_a_fit(tmp_path: Path) -> 
     fit = planned(tmp_path, settings=crop)
     labelled = {"strategy": {"name": "fixed"}, "size": [64, 64]}
     assert seconds_beside(predicting(tmp_path, "evaluate", {"size": [64, 128]}), fit) == 4 * EACH * 2
-    assert seconds_beside(predicting(tmp_path, "pseudo-label", labelled), fit) == 2 * 2 * EACH * 2
+    assert seconds_beside(predicting(tmp_path, "pseudo-label", labelled), fit) == 2 * EACH * 2
 
 
 def test_images_of_no_size_are_taken_to_be_of_the_segmenters(tmp_path: Path) -> None:
@@ -290,57 +224,36 @@ def test_processes_share_images_but_those_that_are_scored_or_observed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit, render = planned(tmp_path), planned(tmp_path, "translate")
-    label = predicting(tmp_path, "pseudo-label", {"strategy": {"name": "fixed"}, "size": SIZE})
+    label = predicting(tmp_path, "pseudo-label", {"strategy": {"name": "class_median"}, "size": SIZE})
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert seconds(render) == IMAGES + EACH * 2 / 2
     assert seconds_beside(predicting(tmp_path, "evaluate", {}), fit) == EACH * 2
     assert seconds_beside(label, fit) == EACH * 2 + EACH * 2 / 2
 
 
-@pytest.fixture
-def tried(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What trials were asked for."""
-    asked: list[tuple[Any, ...]] = []
-
-    def measure(*given: Any) -> cost.Speed:
-        asked.append(given)
-        return cost.Speed(1.0, EACH / (SIZE[0] * SIZE[1]))
-
-    monkeypatch.setattr(cost, "_speed", MEASURED)
-    monkeypatch.setattr(cost, "_trial", measure)
-    return asked
+def test_every_stage_is_in_the_table() -> None:
+    assert list(needs.NEEDS) == stage_names()
 
 
-def test_one_trial_is_enough_for_every_seed_and_length(tmp_path: Path, tried: list[tuple[Any, ...]]) -> None:
-    settings: list[dict[str, Any]] = [
-        *({"seed": seed, "fit": {"images": images, "batch": 2}} for seed in (0, 1) for images in (IMAGES, 80)),
-        {"fit": {"batch": 4}},
-        {"fit": {"batch": 2}, "size": [64, 64]},
-        {"fit": {"batch": 2}, "runtime": {"device": "cpu"}},
-    ]
-    todo = [replace(planned(tmp_path, settings=one), name=f"step_{n}") for n, one in enumerate(settings)]
-    assert seconds(*todo[:4]) == 2 * (IMAGES + 80)
-    assert len(tried) == 1
-    tried.clear()
-    seconds(*todo)
-    assert len(tried) == 4
+def test_what_learns_nothing_counts_no_fit(tmp_path: Path) -> None:
+    settings = {"translator": {"name": "color_transfer"}}
+    assert seconds(planned(tmp_path, "translate", settings)) == EACH * 2
 
 
-def test_a_guide_is_part_of_what_is_tried(tmp_path: Path, tried: list[tuple[Any, ...]]) -> None:
-    short = planned(tmp_path, settings={"fit": {"images": 80}, "seed": 1})
-    long, other = replace(planned(tmp_path), name="long"), replace(planned(tmp_path, settings=TINY), name="other")
-    names = ("segment", "long", "other", None)
-    fits = [
-        replace(
-            planned(tmp_path, "translate", None, **({} if name is None else {"guide": name})), name=f"translate_{name}"
-        )
-        for name in names
-    ]
-    seconds(short, long, other, *fits)
-    guided = [config.segmenter.name for _, _, config in tried if config is not None]
-    assert guided == ["deeplabv2", "smp"]  # the two of one network share a trial
-    assert len(tried) == 2 + 3  # of segmenters, and of the translator with each guide and without
+def test_statistics_take_another_look_in_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = of_three(tmp_path, planned(tmp_path, settings={"target_statistics": 400}))
+    assert seconds(one) == IMAGES + EACH * 3
+    few = of_three(tmp_path, planned(tmp_path, settings={"target_statistics": 1, "statistics_prior": 10}))
+    assert seconds(few) == IMAGES + EACH * (1 + 1)
+    guide = planned(tmp_path)
+    fit = planned(tmp_path, "translate", {"guide_statistics": 2}, guide="segment")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert seconds(one) == IMAGES + EACH * 3
+    assert seconds_beside(of_three(tmp_path, fit), guide) == IMAGES + EACH * (2 + 2) + EACH * 2 / 2
 
 
-def test_what_is_left_out_of_a_speeds_key_are_settings_of_fits() -> None:
-    assert {*SegmentConfig.model_fields, *TranslateConfig.model_fields} >= cost._NO_MATTER_OF_SPEED
+def test_labels_without_thresholds_to_observe_take_one_pass(tmp_path: Path) -> None:
+    passes = {"fixed": 1, "class_median": 2}
+    for name, count in passes.items():
+        label = predicting(tmp_path, "pseudo-label", {"strategy": {"name": name}, "size": SIZE})
+        assert seconds_beside(label, planned(tmp_path)) == count * EACH * 2

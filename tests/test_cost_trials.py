@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from uda import cost
 from uda.engine import loop
 from uda.engine.runtime import Runtime, make_runtime
 from uda.segmenters.smp import SmpConfig
@@ -34,20 +33,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     monkeypatch.setattr(loop, "fit", fit)
     monkeypatch.setattr(trial, "forward_seconds", lambda *_: 0.25)
-    monkeypatch.setattr(cost, "time", SimpleNamespace(monotonic=count(0, 6).__next__))
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=count(0, 6).__next__))
     return shapes
 
 
 def test_speed_is_by_the_pixels_of_the_crop_that_is_tried(drawn: list[tuple[int, ...]]) -> None:
     config = SegmentConfig.model_validate({**TINY, "augment": {"crop": [96, 64]}, "fit": {"batch": 4}})
-    speed = cost._trial(config, False, None)
+    speed = trial.speed(config, False, None)
     assert drawn == [(4, 3, 96, 64)] * 2
     assert speed.fit == pytest.approx(6 / 2 / 4)
     assert speed.forward == pytest.approx(0.25 / (96 * 64))
 
 
 def test_a_trial_at_a_smaller_size_is_scaled_to_the_fits(drawn: list[tuple[int, ...]]) -> None:
-    speed = cost._trial(SegmentConfig.model_validate({**TINY, "size": [1024, 1024]}), False, None)
+    speed = trial.speed(SegmentConfig.model_validate({**TINY, "size": [1024, 1024]}), False, None)
     assert drawn == [(1, 3, 512, 512)] * 2
     assert speed.fit == pytest.approx(4 * 6 / 2)
     assert speed.forward == pytest.approx(0.25 / (512 * 512))
@@ -55,15 +54,15 @@ def test_a_trial_at_a_smaller_size_is_scaled_to_the_fits(drawn: list[tuple[int, 
 
 def test_a_true_trial_takes_time_to_learn_and_less_to_run_through() -> None:
     settings = {"translator": MunitConfig.tiny().model_dump(), "size": [128, 256], "augment": {"crop": [64, 64]}}
-    segmenting = cost._trial(SegmentConfig.model_validate({**TINY, "fit": {"batch": 2}}), False, None)
-    translating = cost._trial(TranslateConfig.model_validate(settings), True, None)
+    segmenting = trial.speed(SegmentConfig.model_validate({**TINY, "fit": {"batch": 2}}), False, None)
+    translating = trial.speed(TranslateConfig.model_validate(settings), True, None)
     assert 0 < segmenting.forward * 64 * 128 < segmenting.fit
     assert 0 < translating.forward * 64 * 64 < translating.fit
 
 
 def test_a_process_tries_its_share_of_a_batch(drawn: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "processes", 2)
-    speed = cost._trial(SegmentConfig.model_validate({**TINY, "fit": {"batch": 4}}), False, None)
+    speed = trial.speed(SegmentConfig.model_validate({**TINY, "fit": {"batch": 4}}), False, None)
     assert drawn == [(2, 3, 64, 128)] * 2
     assert speed.fit == pytest.approx(6 / 2 / 4)  # both together
     assert speed.forward == pytest.approx(0.25 / (64 * 128))  # either
@@ -79,7 +78,7 @@ def test_what_is_not_fitted_is_tried_with_any_number_of_processes(monkeypatch: p
 
     monkeypatch.setattr(trial, "forward_seconds", rendering)
     config = TranslateConfig.model_validate({"translator": {"name": "color_transfer"}, "size": [64, 128]})
-    assert cost._trial(config, True, None) == cost.Speed(0.0, 6 / (64 * 128))
+    assert trial.speed(config, True, None) == trial.Speed(0.0, 6 / (64 * 128))
     assert sizes == [(1, 3, 64, 128)]
 
 
