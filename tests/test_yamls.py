@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from uda.cli import cli
 from uda.core import registry
-from uda.core.config import Layers, validate
+from uda.core.config import Layers, settings_that_matter, validate
 from uda.core.console import Console
 from uda.core.resources import find_yaml, folder
 from uda.data.label_space import load_space
@@ -22,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.yaml"))
 DATA = sorted((ROOT / "data_manifests").rglob("*.yaml"))
-COUNTS = {"configs": 89, "pipelines": 11, "data_manifests": 1}
+COUNTS = {"configs": 91, "pipelines": 12, "data_manifests": 1}
 """Said by hand, so that a file that the globs miss is missed here too."""
 
 STAGES = {
@@ -46,15 +49,36 @@ def label(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", [*CONFIGS, *PIPELINES], ids=label)
-def test_headers_say_what_it_is_and_how_it_is_run(path: Path) -> None:
+def test_headers_say_what_it_is_how_it_is_run_and_what_comes_of_it(path: Path) -> None:
     lines = path.read_text().splitlines()
     head = " ".join(line.removeprefix("#").strip() for line in lines[: _end(lines)])
     kind = path.relative_to(ROOT).parts[:2]
-    wanted = ["Run: "]
+    commands = re.findall(r"Run: (\S+ \S+)(.*?)(?=Run: |Expected: |Paper row: |$)", head)
+    assert commands and head.count("Run: ") == len(commands)
+    for command, rest in commands:
+        _exists(command, rest)
     if kind[1:] not in (("label_spaces",), ("datasets",)):
-        wanted += ["Paper row: ", "Expected: "]
-    assert not [word for word in wanted if word not in head], head
+        assert "Paper row: " in head
+        (expected,) = re.findall(r"Expected: (.{1,30})", head)
+        assert re.match(r"\d|not yet measured|changes nothing but ", expected), expected
+        assert kind[1] == "overlays" or not expected.startswith("changes")
     assert all(len(line) <= 144 for line in lines)
+
+
+def _exists(command: str, rest: str) -> None:
+    """See that a command of a header is there, and the pipeline and configs that it names."""
+    program, first = command.split()
+    if program == "python":
+        assert (ROOT / first).is_file()
+    elif program == "make":
+        assert f"\n{first}:" in (ROOT / "Makefile").read_text()
+    else:
+        assert program == "uda" and isinstance(cli, click.Group) and first in cli.commands, command
+        known = {option for parameter in cli.commands[first].params for option in parameter.opts}
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= known, rest
+    for option, kind in (("pipeline", "pipelines"), ("config", "configs")):
+        for name in re.findall(rf"--{option} ([a-z0-9_/]+)", rest):
+            assert find_yaml(kind, name).is_file()
 
 
 def _end(lines: list[str]) -> int:
@@ -80,9 +104,21 @@ def test_translators_can_be_fitted_as_their_configs_say(path: Path, tiny: bool, 
     method = registry.load("translators", config.translator.name)
     inputs = ["source", *(["guide"] if config.guided else [])]
     inputs += ["pairs"] if method.needs in ("target_maps", "pairs", "few_pairs") else []
-    stage.check(config, {name: tmp_path / name for name in inputs})  # sizes that the strides divide, among others
+    given = {name: tmp_path / name for name in inputs}
+    stage.check(config, given)  # sizes that the strides divide, among others
+    for hint in re.findall(r"--set (render_size=\S+)", path.read_text()):
+        stage.check(validate(stage.config, Layers().add_file(path, tiny=tiny).add_assignments([hint])), given)
     assert set(config.translator.optimizers) == set(method.Config().optimizers)  # no player that there is not
     assert method.needs != "few_pairs" or config.fit.batch % 2 == 0
+
+
+@pytest.mark.parametrize("path", [one for one in CONFIGS if "workers: 4" in one.read_text()], ids=label)
+def test_reading_processes_come_at_full_size_alone_and_make_nothing_stale(path: Path) -> None:
+    stage = get_stage(STAGES[path.parent.name])
+    full, tiny = (validate(stage.config, Layers().add_file(path, tiny=tiny)) for tiny in (False, True))
+    assert (full.runtime.workers, tiny.runtime.workers) == (4, 0)
+    alone = validate(stage.config, Layers().add_file(path).add_assignments(["runtime.workers=0"]))
+    assert settings_that_matter(full) == settings_that_matter(alone)
 
 
 @pytest.mark.parametrize("path", [one for one in CONFIGS if one.parent.name == "datasets"], ids=label)
@@ -131,6 +167,15 @@ def test_pipelines_expand_at_full_size(path: Path, tmp_path: Path) -> None:
     # The bounds are trained alike: an oracle that sees more images would widen the gap.
     if path.stem.startswith(("minicity", "camvid")):
         assert [one.model_dump() for one in shares] == [source_only.model_dump()]
+        assert not any(one.config.runtime.workers for one in planned)  # small images, on few cores
+
+
+@pytest.mark.parametrize("path", [one for one in PIPELINES if "float32" in one.read_text()], ids=label)
+def test_float32_is_had_as_the_header_says(path: Path, tmp_path: Path) -> None:
+    (hint,) = re.findall(r"--set (\S+=float32)", path.read_text())
+    request = Request(pipeline=path.stem, out=tmp_path / "run", data=tmp_path, assignments=(hint,))
+    steps = [one for one in expand(request, Console(quiet=True)) if one.stage.name == "segment"]
+    assert {one.config.runtime.precision for one in steps} == {"float32"}
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
@@ -150,17 +195,20 @@ def test_bounds_train_as_long_as_the_last_round_and_its_ancestors(path: Path, ro
         ("minicity_pseudo_pairs", "translate/minicity_pix2pix", "pix2pix"),
         ("minicity_pseudo_pairs", "translate/minicity_spade", "spade"),
         ("minicity_few_pairs", "[translate/minicity_tcr, overlays/few_pairs]", "tcr"),
+        ("gta5_to_cityscapes_labels", "[translate/spade, overlays/render_paper_size]", "spade"),
     ],
 )
 @pytest.mark.parametrize("tiny", [False, True], ids=["full", "tiny"])
 def test_a_pipeline_takes_the_translators_that_its_header_names(
     pipeline: str, config: str, method: str, tiny: bool, tmp_path: Path
 ) -> None:
-    assert config in (ROOT / "pipelines" / f"{pipeline}.yaml").read_text()
-    own, swapped = (
-        expand(Request(pipeline=pipeline, out=tmp_path, assignments=said, tiny=tiny), Console(quiet=True))
-        for said in ((), (f"translate.config={config}",))
-    )
+    text = (ROOT / "pipelines" / f"{pipeline}.yaml").read_text()
+    assert config in text
+    for name in ("gta5", "cityscapes"):
+        (tmp_path / name).mkdir()
+    request = Request(pipeline, tmp_path / "run", data=tmp_path if "{data}" in text and not tiny else None, tiny=tiny)
+    own = expand(request, Console(quiet=True))
+    swapped = expand(dataclasses.replace(request, assignments=(f"translate.config={config}",)), Console(quiet=True))
     plan(own, force=False)
     plan(swapped, force=False)
     settings: list[Any] = [one.config for one in swapped if one.stage.name == "translate"]

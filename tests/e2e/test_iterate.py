@@ -113,7 +113,10 @@ def test_comparators_stand_beside_the_rounds(tmp_path: Path, pipeline: str) -> N
 
 @pytest.mark.parametrize(
     "pipeline",
-    ["gta5_to_cityscapes", "gta5_to_cityscapes_fcn8s", "synthia_to_cityscapes", "synthia_to_cityscapes_fcn8s"],
+    [
+        *("gta5_to_cityscapes", "gta5_to_cityscapes_fcn8s", "gta5_to_cityscapes_labels"),
+        *("synthia_to_cityscapes", "synthia_to_cityscapes_fcn8s"),
+    ],
 )
 def test_the_papers_pipelines_run_on_mini_city(tmp_path: Path, pipeline: str) -> None:
     must("iterate", "--pipeline", pipeline, "--tiny", "--out", tmp_path / "run")

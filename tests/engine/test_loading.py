@@ -25,7 +25,7 @@ class Numbers(Dataset[Any]):
         return {"index": index, "process": os.getpid()}
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, 1, 999])  # of which there are no more than cores
 def test_batches_come_in_the_chosen_order(workers: int) -> None:
     found = [item["index"] for item in read_batches(Numbers(), [[2, 0], [3]], cpu(workers=workers))]
     assert torch.equal(torch.cat(found), torch.tensor([2, 0, 3]))

@@ -85,7 +85,8 @@ class RuntimeConfig(Config):
     precision: Precision = "auto"
     """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware multiplies it."""
     workers: int = Field(default=0, ge=0)
-    """Processes that read and augment images, or draw mini-city's; 0 does it in the stage's own process."""
+    """Processes that read and augment images, no more of them than there are cores, or draw mini-city's; 0 does it in
+    the stage's own process."""
     cache_mb: float = Field(default=1024.0, ge=0)
     """Memory for resized images that are read again and again, each domain's of a fit above all, in each process that
     reads them, in MB (10^6 bytes): what does not fit is read and resized anew each time. An image with its label takes

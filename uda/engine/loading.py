@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -36,21 +37,27 @@ def _stay(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def read_batches(data: Dataset[Any], chosen: Iterable[list[int]], runtime: Runtime) -> Iterator[Any]:
     """Collated items, in the order in which they are chosen.
 
     Args:
         data: the items.
         chosen: indices of each batch.
-        runtime: how many worker processes read, and whether memory is pinned for a GPU.
+        runtime: how many worker processes read, no more than there are cores, and whether memory is pinned for a GPU.
 
     Raises:
         UdaError: of the first item that could not be read.
     """
+    workers = min(runtime.config.workers, _cores())  # more than cores would read no faster, and PyTorch warns
     loader = DataLoader(
-        data if runtime.config.workers == 0 else _Careful(data),
+        data if workers == 0 else _Careful(data),
         batch_sampler=chosen,
-        num_workers=runtime.config.workers,
+        num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_stay,
         pin_memory=runtime.device.type == "cuda",
