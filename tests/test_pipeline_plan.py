@@ -18,6 +18,7 @@ from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
 from uda.core.manifest import MANIFEST, Manifest
 from uda.core.rundir import RunDirectory
+from uda.data.label_space import load_space
 from uda.pipeline import Planned, Request, expand, plan
 from uda.stages.base import Job, execute
 
@@ -192,8 +193,11 @@ def make(planned: Sequence[Planned]) -> None:
         job.run.write("samples.csv", f"image,label,dataset\nx.png,{label},cityscapes\n".encode())
         for name in ("x.png", "gta5/x.png", "cityscapes/x.png"):
             job.run.write(name, b"")
-        translator = getattr(job.config, "translator", None)
-        job.run.write("model.json", json.dumps({"translator": {"name": getattr(translator, "name", None)}}).encode())
+        translator, space = getattr(job.config, "translator", None), getattr(job.config, "label_space", None)
+        model: dict[str, Any] = {"translator": {"name": getattr(translator, "name", None)}, "config": {}}
+        classes = [] if space is None else list(load_space(space).names)
+        job.run.write("model.json", json.dumps({**model, "label_space": space, "classes": classes}).encode())
+        job.run.write("segmenter.safetensors", b"")
         return {}
 
     for one in planned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.loop_house import BEFORE, ROUND, House
 from uda import pipeline
 from uda.core.console import Console
 from uda.core.errors import ConfigError
+from uda.iterate import common_seed
 from uda.pipeline import Planned, Request, expand
 
 
@@ -21,8 +23,8 @@ def test_a_budget_is_that_of_the_last_round_with_its_ancestors(house: House, rou
     given = ("source_only.fit.images=30", "oracle.fit.batch=2")
     fit = house.expand(*given, rounds=rounds)["oracle"].config.fit  # type: ignore[attr-defined]  # of its subclass
     assert (fit.images, fit.batch) == (images, 2)
-    own = house.expand(*given, "oracle.fit.images=5", rounds=rounds)["oracle"].config.fit  # type: ignore[attr-defined]
-    assert own.images == 5
+    own = house.expand(*given, "oracle.fit.images=5", rounds=rounds)["oracle"].config
+    assert own.fit.images == 5  # type: ignore[attr-defined]  # of its subclass
 
 
 def test_a_budget_names_a_step_of_the_rounds_that_is_fitted(house: House) -> None:
@@ -63,11 +65,11 @@ def test_steps_on_the_cpu_beside_steps_on_a_gpu_are_refused(house: House, monkey
         "leave it out, and give all steps one by --device"
     )
     assert house.expand("oracle.runtime.device=cuda:1", device="cuda")
-    monkeypatch.setattr("uda.stages._asked._sees_gpu", lambda: True)
+    monkeypatch.setattr("uda.stages._graph_checks._sees_gpu", lambda: True)
     told = house.refused("evaluate.runtime.device=cpu")
     assert "source_only_score is to run on the CPU and source_only on a GPU (auto)" in told
     assert house.expand("prepare.runtime.device=cpu")  # has no network
-    monkeypatch.setattr("uda.stages._asked._sees_gpu", lambda: False)
+    monkeypatch.setattr("uda.stages._graph_checks._sees_gpu", lambda: False)
     assert house.expand("evaluate.runtime.device=cpu")
 
 
@@ -94,6 +96,29 @@ def test_assignments_change_a_step_or_all_steps_of_a_stage_and_the_step_wins(hou
     assert planned["labels@1"].config.model_dump()["batch"] == 2
 
 
+def test_an_assignment_reaches_a_step_of_the_rounds_alone_or_that_of_one_round(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def images(*assignments: str) -> dict[str, int]:
+        planned = house.expand(
+            *(f"{text.partition('=')[0]}.fit.images={text.partition('=')[2]}" for text in assignments)
+        )
+        return {
+            name: planned[name].config.model_dump()["fit"]["images"] for name in ("oracle", "segment@1", "segment@2")
+        }
+
+    asked = ("segment@2=3", "segment@each=5", "segment=9")  # the narrower wins, in whatever order they are given
+    assert images(*asked) == {"oracle": 9, "segment@1": 5, "segment@2": 3}
+    told = capsys.readouterr().err
+    assert told == (
+        "--set segment.fit.images=9 reaches all segment steps (source_only, oracle, segment); "
+        "write segment@each.KEY=VALUE for the rounds' own segment\n"
+    )
+    assert images("segment@each=5", "oracle=4") == {"oracle": 4, "segment@1": 5, "segment@2": 5}
+    house.expand("labels.batch=2", "evaluate@each.batch=2")
+    assert not capsys.readouterr().err
+
+
 def test_a_step_is_given_other_configs_by_an_assignment(house: House) -> None:
     house.config("half", {"size": [32, 64]})
     house.config("other", {"translator": "identity", "size": [96, 128], "tiny": {"size": [32, 32]}})
@@ -116,12 +141,23 @@ def test_a_step_is_given_other_configs_by_an_assignment(house: House) -> None:
         ("pseudo-label.config=labels.yaml", "write STEP.key=value"),
         ("rounds=3", "write STEP.key=value"),
         ("seed", "write STEP.key=value"),
+        ("oracle@1.fit.images=5", "write STEP.key=value"),  # is not of the rounds
+        ("segment@1.config=segment.yaml", "write STEP.key=value"),  # a recipe is that of all rounds
     ],
 )
 def test_an_assignment_to_no_step_is_told(house: House, text: str, told: str) -> None:
     said = house.refused(text)
     assert said.startswith(f"--set: '{text}' names no step")
     assert told in said
+
+
+def test_an_assignment_to_no_round_is_told(house: House) -> None:
+    for place in ("3", "0", "", "all"):
+        assert house.refused(f"segment@{place}.fit.images=5", rounds=2) == (
+            f"--set: 'segment@{place}.fit.images=5' names no round; "
+            "write segment@each, or segment@ROUND with one of the 2 rounds"
+        )
+    assert "names no round" in house.refused("segment@1.fit.images=5", rounds=0)
 
 
 def test_a_wrong_assignment_to_a_step_is_told_as_it_was_typed(house: House) -> None:
@@ -176,6 +212,13 @@ def test_random_weights_under_a_recipe_for_pretrained_ones_are_told(
         "--set segment.segmenter.pretrained=FILE gives them an encoder's\n"
     )
     assert said("synthia_to_cityscapes_fcn8s").startswith("source_only, oracle, segment: all weights start at random")
-    assert not said("gta5_to_cityscapes", f"segment.segmenter.pretrained={tmp_path / 'resnet.pth'}")
+    assert "at random" not in said("gta5_to_cityscapes", f"segment.segmenter.pretrained={tmp_path / 'resnet.pth'}")
     assert not said("gta5_to_cityscapes", tiny=True)
     assert not said("minicity")  # from random weights on purpose: its BatchNorm learns
+
+
+def test_a_report_tells_the_seed_of_the_steps_where_they_have_one(house: House) -> None:
+    def told(*assignments: str, **fields: Any) -> int | None:
+        return common_seed(list(house.expand(*assignments, **fields).values()))
+
+    assert (told(), told(seed=3), told("segment.seed=3"), told("minicity.seed=3")) == (0, 3, None, 0)

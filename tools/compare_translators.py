@@ -18,9 +18,9 @@ from pathlib import Path
 
 import click
 
-from uda import cost, pipeline, runner
+from uda import pipeline, runner
 from uda.cli_options import (
-    EXISTING,
+    PATH,
     as_config_error,
     as_uda_error,
     console,
@@ -34,6 +34,7 @@ from uda.core.console import Console, size
 from uda.core.errors import ConfigError, DataError, RunError, UdaError
 from uda.core.manifest import write_atomically
 from uda.core.rundir import to_itself
+from uda.cost.estimate import estimate
 from uda.pipeline import Planned
 from uda.stages._report.reading import read_runs
 from uda.stages._report.translations import markdown
@@ -48,7 +49,7 @@ def announce(planned: Sequence[Planned], speaker: Console, *, dry_run: bool) -> 
     for one, decision in decisions:
         tell(f"{one.name}: {decision.action} ({decision.reason})")
     todo = [one for one, decision in decisions if decision.action != "skip"]
-    disk = size(cost.estimate(planned, todo, speaker, measure=False).bytes)
+    disk = size(estimate(planned, todo, speaker, measure=False).bytes)
     speaker.say(f"{len(todo)} of {len(planned)} steps are to be run; they need about {disk} of disk")
 
 
@@ -68,7 +69,7 @@ def write_table(out: Path, names: Sequence[str], seeds: Sequence[int], speaker: 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", type=click.Choice(tuple(DATA)), default="minicity", show_default=True, help="Compared on what.")
-@click.option("--camvid", type=EXISTING, help="Folder of CamVid, which holds train, trainannot, val and valannot.")
+@click.option("--camvid", type=PATH, help="Folder of CamVid, which holds train, trainannot, val and valannot.")
 @click.option(
     "--translators",
     metavar="NAME,...",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ import click
 
 from uda import __version__
 from uda.cli_options import (
-    EXISTING,
+    PATH,
     Common,
     as_config_error,
     common,
+    common_but,
     console,
     given,
     jobs_option,
     loop,
     run_guarded,
+    settings_of_fit,
     settings_of_training,
     some,
+    without_machine,
 )
 from uda.core.errors import ConfigError
 
@@ -31,6 +35,7 @@ _DEFAULT_CONFIGS = {
     "segment": "segment/deeplabv2",
     "pseudo-label": "pseudo_label/class_median",
     "evaluate": "evaluate/cityscapes",
+    "quality": "quality/cityscapes",
     "minicity": "minicity/standard",
 }
 
@@ -46,16 +51,27 @@ def cli(debug: bool) -> None:
     """
 
 
-def _stage_settings(name: str, options: Common, arguments: Mapping[str, Any] | None = None) -> Any:
+def _stage_settings(
+    name: str, options: Common, arguments: Mapping[str, Any] | None = None, fitted: Path | None = None
+) -> Any:
+    """The stage and its settings.
+
+    Args:
+        name: the verb.
+        options: configs and single settings; without a config the verb's own one, or `fitted`, is at the bottom.
+        arguments: settings that other options of the verb stand for.
+        fitted: the settings of the fit that the command goes on from.
+    """
     from uda.core.config import Layers, validate
     from uda.core.resources import find_yaml
     from uda.stages.catalog import get_stage
 
     stage = get_stage(name)
     layers = Layers()
-    default = _DEFAULT_CONFIGS.get(name)
-    references = options.configs or ((default,) if default else ())
-    layers.add_files([find_yaml("configs", reference) for reference in references], tiny=options.tiny)
+    if fitted is not None:
+        layers.add(str(fitted), without_machine(fitted))
+    elif references := options.configs or tuple(filter(None, [_DEFAULT_CONFIGS.get(name)])):
+        layers.add_files([find_yaml("configs", reference) for reference in references], tiny=options.tiny)
     layers.add(f"uda {name}", arguments or {})
     if options.seed is not None:
         layers.add("--seed", {"seed": options.seed})
@@ -68,7 +84,8 @@ def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> No
     from uda.stages.base import decide, execute
 
     paths, speaker = given(inputs), console()
-    stage, config = _stage_settings(name, options, settings_of_training(name, options, paths, speaker))
+    trained = settings_of_training(name, options, paths, speaker)
+    stage, config = _stage_settings(name, options, trained, settings_of_fit(name, options, paths, speaker))
     if options.dry_run:
         decision = decide(stage, config, paths, options.out, force=options.force)
         if stage.check is not None:
@@ -76,19 +93,29 @@ def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> No
         speaker.result(f"{name} -> {options.out}: would {decision.action} ({decision.reason})")
         return
     manifest = execute(stage, config, paths, options.out, speaker, force=options.force)
-    speaker.result(json.dumps(manifest.metrics, indent=2) if options.as_json else str(options.out))
+    if options.as_json:
+        speaker.result(json.dumps(manifest.metrics, indent=2))
+        return
+    if stage.text is not None:
+        speaker.result(stage.text(manifest.metrics))
+    speaker.result(str(options.out))
 
 
 @cli.command()
-@common
-def minicity(options: Common) -> None:
-    """Render the built-in data sets in the true layouts of GTA5, SYNTHIA and Cityscapes below --out."""
-    _run_stage("minicity", {}, options)
+@click.argument("place", metavar="OUT", type=PATH, required=False)
+@common_but(out=click.option("--out", type=PATH, help="The same as OUT."))
+def minicity(place: Path | None, options: Common) -> None:
+    """Render the built-in data sets in the true layouts of GTA5, SYNTHIA and Cityscapes below OUT."""
+    given_places = [one for one in (place, options.out) if one is not None]
+    if len(given_places) != 1:
+        mend = "write uda minicity OUT" if not given_places else "leave --out away"
+        raise ConfigError("needs one place for its results", "uda minicity", mend)
+    _run_stage("minicity", {}, replace(options, out=given_places[0]))
 
 
 @cli.command()
 @click.argument("dataset")
-@click.argument("root", type=EXISTING)
+@click.argument("root", type=PATH)
 @click.option("--split", help="A split of the data set; all splits where left out.")
 @some("configs", "assignments", "out")
 @click.option("--dry-run", is_flag=True, help="Check everything; write nothing.")
@@ -109,20 +136,14 @@ def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
     speaker.result(json.dumps(metrics, indent=2) if options.as_json else written)
 
 
-def _with(options: Common, assignments: list[str]) -> Common:
-    from dataclasses import replace
-
-    return replace(options, assignments=tuple(assignments))
-
-
 @cli.command()
-@click.option("--source", type=EXISTING, required=True, help="Manifest of the labelled images.")
-@click.option("--target", type=EXISTING, required=True, help="Manifest of the unlabelled images.")
-@click.option("--guide", type=EXISTING, help="Directory of a segmenter that guides the translation, or chooses crops.")
-@click.option("--translator", type=EXISTING, help="Directory of a fitted translator: only render.")
-@click.option("--init", type=EXISTING, help="Directory of a fitted translator: go on from its weights.")
-@click.option("--pairs", type=EXISTING, help="Manifest of labelled target images (paired and semi-paired methods).")
-@click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
+@click.option("--source", type=PATH, required=True, help="Manifest of the labelled images.")
+@click.option("--target", type=PATH, required=True, help="Manifest of the unlabelled images.")
+@click.option("--guide", type=PATH, help="Directory of a segmenter that guides the translation, or chooses crops.")
+@click.option("--translator", type=PATH, help="Directory of a fitted translator: only render, as it was fitted.")
+@click.option("--init", type=PATH, help="Directory of a fitted translator: go on from its weights.")
+@click.option("--pairs", type=PATH, help="Manifest of labelled target images (paired and semi-paired methods).")
+@click.option("--pseudo", type=PATH, help="Manifest of pseudo-labelled target images.")
 @common
 def translate(options: Common, **inputs: Path | None) -> None:
     """Fit a translator and render the source set in the look of the target, labels carried along."""
@@ -130,15 +151,15 @@ def translate(options: Common, **inputs: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--source", type=EXISTING, required=True, help="Manifest of labelled (translated) images.")
+@click.option("--source", type=PATH, required=True, help="Manifest of labelled (translated) images.")
 @click.option(
     "--also",
-    type=EXISTING,
+    type=PATH,
     help="Manifest of other labelled images, by turns with those: a batch of each. The untranslated ones, say.",
 )
-@click.option("--target", type=EXISTING, help="Manifest of unlabelled images, for the adversary and target_statistics.")
-@click.option("--pseudo", type=EXISTING, help="Manifest of pseudo-labelled target images.")
-@click.option("--init", type=EXISTING, help="Weights to start from: a segment directory or a .pth/.safetensors file.")
+@click.option("--target", type=PATH, help="Manifest of unlabelled images, for the adversary and target_statistics.")
+@click.option("--pseudo", type=PATH, help="Manifest of pseudo-labelled target images.")
+@click.option("--init", type=PATH, help="Weights to start from: a segment directory or a .pth/.safetensors file.")
 @common
 def segment(options: Common, **inputs: Path | None) -> None:
     """Fit a segmenter."""
@@ -146,8 +167,8 @@ def segment(options: Common, **inputs: Path | None) -> None:
 
 
 @cli.command("pseudo-label")
-@click.option("--segmenter", type=EXISTING, required=True, help="Directory of a fitted segmenter.")
-@click.option("--target", type=EXISTING, required=True, help="Manifest of the unlabelled images.")
+@click.option("--segmenter", type=PATH, required=True, help="Directory of a fitted segmenter.")
+@click.option("--target", type=PATH, required=True, help="Manifest of the unlabelled images.")
 @common
 def pseudo_label(options: Common, **inputs: Path | None) -> None:
     """Write confident predictions on the target images as labels."""
@@ -155,22 +176,22 @@ def pseudo_label(options: Common, **inputs: Path | None) -> None:
 
 
 @cli.command()
-@click.option("--segmenter", type=EXISTING, help="Directory of a fitted segmenter.")
-@click.option("--predictions", type=EXISTING, help="Folder of PNGs named after the images.")
-@click.option("--target", type=EXISTING, required=True, help="Manifest of labelled images to score on.")
+@click.option("--segmenter", type=PATH, help="Directory of a fitted segmenter.")
+@click.option("--predictions", type=PATH, help="Folder of PNGs named after the images.")
+@click.option("--target", type=PATH, required=True, help="Manifest of labelled images to score on.")
 @click.option("--coding", type=click.Choice(["train-ids", "label-ids"]), help="Pixels of --predictions.")
 @common
 def evaluate(options: Common, coding: str | None, **inputs: Path | None) -> None:
     """Score a segmenter, or a folder of predictions: per-class IoU at full label size."""
-    extra = [f"coding={coding}"] if coding else []
-    _run_stage("evaluate", inputs, _with(options, [*extra, *options.assignments]))
+    extra = (f"coding={coding}",) if coding else ()
+    _run_stage("evaluate", inputs, replace(options, assignments=(*extra, *options.assignments)))
 
 
 @cli.command()
-@click.option("--images", type=EXISTING, required=True, multiple=True, help="Manifest of translations; repeatable.")
-@click.option("--real", type=EXISTING, required=True, help="Manifest of target images; labels stay closed.")
-@click.option("--source", type=EXISTING, help="Manifest of the untranslated images: the row to compare with.")
-@click.option("--segmenter", type=EXISTING, help="Directory of a fitted segmenter, for alignment with the labels.")
+@click.option("--images", type=PATH, required=True, multiple=True, help="Manifest of translations; repeatable.")
+@click.option("--real", type=PATH, required=True, help="Manifest of target images; labels stay closed.")
+@click.option("--source", type=PATH, help="Manifest of the untranslated images: the row to compare with.")
+@click.option("--segmenter", type=PATH, help="Directory of a fitted segmenter, for alignment with the labels.")
 @common
 def quality(options: Common, images: tuple[Path, ...], **inputs: Path | None) -> None:
     """Measure translations: FID, KID, IS, diversity, colours, textures, alignment with labels, sharpness.
@@ -183,8 +204,8 @@ def quality(options: Common, images: tuple[Path, ...], **inputs: Path | None) ->
 
 
 @cli.command()
-@click.option("--segmenter", type=EXISTING, required=True, help="Directory of a fitted segmenter.")
-@click.argument("images", type=EXISTING, nargs=-1, required=True)
+@click.option("--segmenter", type=PATH, required=True, help="Directory of a fitted segmenter.")
+@click.argument("images", type=PATH, nargs=-1, required=True)
 @some("assignments", "out", "device")
 def predict(
     segmenter: Path, images: tuple[Path, ...], assignments: tuple[str, ...], out: Path, device: str | None
@@ -262,8 +283,8 @@ def plan(
 
 
 @cli.command()
-@click.argument("directories", type=EXISTING, nargs=-1, required=True)
-@click.option("--out", type=EXISTING, help="The HTML file; report.html in the first directory where left out.")
+@click.argument("directories", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, help="The HTML file; report.html in the first directory where left out.")
 def report(directories: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML file about runs or single stages, side by side."""
     from uda.stages.report import run_report
@@ -298,7 +319,7 @@ def show(name: str) -> None:
 
 
 @cli.command()
-@click.argument("directory", type=EXISTING)
+@click.argument("directory", type=PATH)
 @click.option("--deep", is_flag=True, help="Hash every file again.")
 def verify(directory: Path, deep: bool) -> None:
     """Compare a stage directory, or every one below a directory, with its receipts."""

@@ -22,7 +22,7 @@ from uda.core.errors import ConfigError, RunError, UdaError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXISTING = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 """A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
 
 _TRAINED = ("pseudo-label", "evaluate", "quality")
@@ -56,7 +56,7 @@ _COMMON = {
         "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change one setting; repeatable."
     ),
     "tiny": click.option("--tiny", is_flag=True, help="Apply the config's tiny overlay: minutes on a CPU."),
-    "out": click.option("--out", type=EXISTING, required=True, help="Where results go."),
+    "out": click.option("--out", type=PATH, required=True, help="Where results go."),
     "force": click.option("--force", is_flag=True, help="Run again even where results are complete."),
     "dry_run": click.option("--dry-run", is_flag=True, help="Say what would run and why; run nothing."),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print results as JSON."),
@@ -94,10 +94,10 @@ _LOOP = {
     "pipeline": click.option(
         "--pipeline", default="minicity", show_default=True, help="A shipped pipeline or a YAML file."
     ),
-    "source": click.option("--source", type=EXISTING, help="Your own manifest of labelled images."),
-    "target": click.option("--target", type=EXISTING, help="Your own manifest of unlabelled images."),
-    "val": click.option("--val", type=EXISTING, help="Your own manifest to score on."),
-    "data": click.option("--data", type=EXISTING, help="Folder that holds the data sets of the pipeline."),
+    "source": click.option("--source", type=PATH, help="Your own manifest of labelled images."),
+    "target": click.option("--target", type=PATH, help="Your own manifest of unlabelled images."),
+    "val": click.option("--val", type=PATH, help="Your own manifest to score on."),
+    "data": click.option("--data", type=PATH, help="Folder that holds the data sets of the pipeline."),
     "rounds": click.option(
         "--rounds", type=click.IntRange(min=0), help="Rounds; the pipeline's own number where left out."
     ),
@@ -109,7 +109,7 @@ _LOOP = {
         callback=parse_seeds,
         help="The same with several seeds, each in OUT/seed_N, and a table over all of them.",
     ),
-    "out": click.option("--out", type=EXISTING, help="Where results go; runs/PIPELINE where left out."),
+    "out": click.option("--out", type=PATH, help="Where results go; runs/PIPELINE where left out."),
 }
 
 
@@ -133,6 +133,15 @@ def _with(options: Iterable[Callable[[Any], Any]], function: Any) -> Any:
 def common(function: F) -> F:
     """Add the common options; the verb gets them as `options: Common`."""
     return cast(F, _with(_COMMON.values(), _gathered(function)))
+
+
+def common_but(**changed: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Add the common options, some of them in another form."""
+
+    def add(function: F) -> F:
+        return cast(F, _with({**_COMMON, **changed}.values(), _gathered(function)))
+
+    return add
 
 
 def loop(function: F) -> F:
@@ -176,6 +185,30 @@ def settings_of_training(name: str, options: Common, paths: Mapping[str, Path], 
     if name not in _TRAINED or options.configs or segmenter is None or not (segmenter / DESCRIPTION).is_file():
         return {}  # the stage tells what is no segmenter
     return _trained_size(name, options, segmenter, speaker) | _trained_space(name, options, segmenter, speaker)
+
+
+def settings_of_fit(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> Path | None:
+    """The settings that a given translator was fitted with, where a command names no config.
+
+    Raises:
+        ConfigError: `--tiny`, which they have no overlay for.
+    """
+    directory = paths.get("translator") or paths.get("init")
+    file = None if directory is None else directory / "config.yaml"
+    if name != "translate" or options.configs or file is None or not file.is_file():
+        return None  # the stage tells what is no translator
+    if options.tiny:
+        mend = "leave --tiny out, or name the --config that it was fitted with"
+        raise ConfigError("its settings are as it was fitted, with no tiny overlay", file, mend)
+    speaker.say(f"{name}: no --config: the settings are those of {file}")
+    return file
+
+
+def without_machine(file: Path) -> dict[str, Any]:
+    """Settings of an earlier run, but for the machine that it had."""
+    from uda.core.config import read_yaml
+
+    return {key: value for key, value in read_yaml(file).items() if key != "runtime"}
 
 
 def _trained_space(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from uda.core.errors import DataError, UdaError
 from uda.core.manifest import Manifest, write_atomically
 from uda.core.rundir import to_itself
 from uda.stages import report as reporting
-from uda.stages._asked import check_reports
+from uda.stages._graph_checks import check_reports
 from uda.stages.base import Decision, is_first_process
 
 Decided = tuple[pipeline.Planned, Decision]
@@ -264,19 +264,20 @@ def say_cost(
         return None
     import shutil
 
-    from uda import cost
+    from uda.cost.estimate import estimate
 
     planned = [one for one, _ in decisions]
-    estimate = cost.estimate(planned, todo, console, measure=measure, force=request.force, jobs=jobs)
+    needs = estimate(planned, todo, console, measure=measure, force=request.force, jobs=jobs)
     existing = next(folder for folder in (request.out, *request.out.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
-    time_text = f"about {duration(estimate.seconds)}" if estimate.seconds is not None else "time not measured"
-    console.say(f"needs about {size(estimate.bytes)} of disk ({size(free)} free) and {time_text} on this machine")
-    if estimate.bytes > free:
-        raise DataError(
-            f"about {size(estimate.bytes)} are needed and {size(free)} are free", existing, "free some disk"
-        )
-    return estimate.order
+    time_text = f"about {duration(needs.seconds)}" if needs.seconds is not None else "time not measured"
+    line = f"needs about {size(needs.bytes)} of disk ({size(free)} free) and {time_text} on this machine"
+    console.say(line + "".join(f", without {text}" for text in needs.left_out[:1]))
+    for text in needs.left_out[1:]:
+        console.say(f"and without {text}")
+    if needs.bytes > free:
+        raise DataError(f"about {size(needs.bytes)} are needed and {size(free)} are free", existing, "free some disk")
+    return needs.order
 
 
 def summarize(
@@ -302,7 +303,7 @@ def summarize(
         "rows": rows,
         "mean_over": loaded.mean_over,
         "pipeline": request.pipeline,
-        "seed": request.seed or 0,
+        "seed": common_seed(planned),
         "label_space": loaded.label_space,
         "published": loaded.published,
         "steps": [_below_run(one, request) for one in planned],
@@ -310,6 +311,12 @@ def summarize(
         "data": _own_data(request),
     }
     return {**report, "gap_closed": reporting.gap_closed(report)}
+
+
+def common_seed(planned: Sequence[pipeline.Planned]) -> int | None:
+    """The seed of all steps but the data's; None where they have several."""
+    seeds = {one.config.seed for one in planned if one.stage.name not in own_data.STAGES}
+    return seeds.pop() if len(seeds) == 1 else None
 
 
 def _last_segmenter(planned: Sequence[pipeline.Planned]) -> pipeline.Planned | None:

@@ -15,13 +15,14 @@ from typing import Any
 from pydantic import Field
 
 from uda import budget, own_data
+from uda.assignments import SPACE, add_to, by_head, recipe_of, wider_than_meant
 from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, UdaError, nearest
 from uda.core.resources import find_yaml
 from uda.data.label_space import load_space
-from uda.stages._asked import check_devices, check_made, check_out, together, wants_weights
+from uda.stages._graph_checks import check_devices, check_made, check_out, together, wants_weights
 from uda.stages.base import Decision, Stage, StageConfig, check_place, decide
 from uda.stages.catalog import get_stage
 
@@ -106,8 +107,8 @@ class Request:
         rounds: overrides the pipeline's.
         data: takes the place of `{data}` in inputs.
         given: one's own manifests by name (source, target, val).
-        assignments: `STEP.key=value` or `STAGE.key=value`; `STEP.config=NAME` (or `[NAME, ...]`), which takes the place
-            of the step's configs; or `label_space=...`.
+        assignments: of single settings, see `uda.assignments`; `STEP.config=NAME` (or `[NAME, ...]`), which takes the
+            place of the step's configs; or `label_space=...`.
         seed: of all stages but the data's.
         tiny: apply the `tiny` overlays.
         device: overrides every stage's device.
@@ -130,9 +131,9 @@ def load_pipeline(request: Request) -> Pipeline:
     """Read and check the pipeline that a request names."""
     layers = Layers().add_file(find_yaml("pipelines", request.pipeline, "pipeline"), tiny=request.tiny)
     for text in request.assignments:
-        if text.startswith("label_space="):
+        if text.startswith(SPACE):
             layers.add_assignments([text])
-        elif (step := _reconfigured(text)) is not None:
+        elif (step := recipe_of(text)) is not None:
             steps = {part: layers.data.get(part) or {} for part in ("before", "each_round")}
             for part in (part for part, names in steps.items() if step in names):
                 layers.add(f"--set {text}", {part: Layers().add_assignments([text]).data})
@@ -140,16 +141,10 @@ def load_pipeline(request: Request) -> Pipeline:
     if pipeline.mean_over is None:
         return pipeline
     space = load_space(pipeline.label_space)
-    if pipeline.mean_over not in space.subsets and any(text.startswith("label_space=") for text in request.assignments):
+    if pipeline.mean_over not in space.subsets and any(text.startswith(SPACE) for text in request.assignments):
         return pipeline.model_copy(update={"mean_over": None})  # it is the pipeline's own label space's
     space.subset_indices(pipeline.mean_over)  # says which there are
     return pipeline
-
-
-def _reconfigured(assignment: str) -> str | None:
-    """The step whose configs an assignment `STEP.config=...` replaces; None of any other assignment."""
-    head, _, rest = assignment.partition(".")
-    return head if rest.startswith("config=") else None
 
 
 def expand(request: Request, console: Console) -> list[Planned]:
@@ -177,7 +172,10 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
     """
     check_out(request.out)
     rounds = pipeline.rounds if request.rounds is None else request.rounds
-    settings = _by_step(request, pipeline, {*pipeline.before, *pipeline.each_round})
+    steps = _steps_by_stage(pipeline)
+    settings = by_head(request.assignments, pipeline.before, pipeline.each_round, steps, rounds)
+    for line in wider_than_meant(settings, steps):
+        console.say(line)
     planned = _plan_steps(request, pipeline, rounds, settings)
     _check_rows(planned, request)
     own = [
@@ -190,6 +188,16 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
     learning = [one for one in planned if one.stage.name not in own_data.STAGES]
     check_devices({one.name.partition("@")[0]: one.config.runtime.device for one in learning})
     return planned
+
+
+def _steps_by_stage(pipeline: Pipeline) -> dict[str, list[str]]:
+    """Names of the steps of each stage, those of the rounds as `NAME@each`."""
+    found: dict[str, list[str]] = {}
+    for name, step in pipeline.before.items():
+        found.setdefault(step.stage, []).append(name)
+    for name, step in pipeline.each_round.items():
+        found.setdefault(step.stage, []).append(f"{name}@each")
+    return found
 
 
 def _check_rows(planned: Sequence[Planned], request: Request) -> None:
@@ -210,30 +218,13 @@ def _check_use(pipeline: Pipeline, planned: Sequence[Planned], request: Request)
     beside = " beside your own manifests" if request.given else ""
     names, stages = {one.name.partition("@")[0] for one in planned}, {one.stage.name for one in planned}
     for text in request.assignments:
-        head = text.partition(".")[0]
-        if not text.startswith("label_space=") and head not in (names if _reconfigured(text) else names | stages):
+        head = text.partition(".")[0].partition("@")[0]
+        if not text.startswith(SPACE) and head not in (names if recipe_of(text) else names | stages):
             raise ConfigError(f"'{text}' changes nothing: no step {head} runs{beside}", "--set", "leave it out")
     steps = {**pipeline.before, **pipeline.each_round}
     if request.data is not None and not any("{data}" in text for name in names for text in steps[name].inputs.values()):
         beside = beside or (" with --tiny" if request.tiny else "")
         raise ConfigError(f"no step of pipeline {request.pipeline} reads it{beside}", "--data", "leave it out")
-
-
-def _by_step(request: Request, pipeline: Pipeline, names: set[str]) -> dict[str, list[str]]:
-    """Assignments as they were typed, by the step or stage they are for."""
-    stages = {step.stage for step in (*pipeline.before.values(), *pipeline.each_round.values())}
-    found: dict[str, list[str]] = {}
-    for text in request.assignments:
-        head, dot, _ = text.partition(".")
-        if text.startswith("label_space="):
-            continue
-        known = names if _reconfigured(text) else names | stages  # a recipe is one step's
-        if not dot or head not in known:
-            mend = f"write STEP.key=value; {nearest(head.partition('=')[0], known)}"
-            raise ConfigError(f"'{text}' names no step", "--set", mend)
-        if not _reconfigured(text):
-            found.setdefault(head, []).append(text)
-    return found
 
 
 def _plan_steps(request: Request, pipeline: Pipeline, rounds: int, settings: dict[str, list[str]]) -> list[Planned]:
@@ -267,9 +258,7 @@ def _plan_step(
         layers.add("--seed", {"seed": request.seed})
     if request.device is not None:
         layers.add("--device", {"runtime": {"device": request.device}})
-    for head in dict.fromkeys((step.stage, name)):  # a step's own settings win over its stage's
-        for text in settings.get(head, []):
-            layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
+    add_to(layers, settings, step.stage, name, number)
     base = request.out if number is None else request.out / f"round_{number}"
     config = _without_idle(stage, validate(stage.config, layers), name, settings)
     sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}

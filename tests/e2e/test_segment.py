@@ -106,6 +106,9 @@ def test_a_segmenter_is_kept_as_it_comes_where_nothing_is_to_be_learnt(trail: Tr
     assert changed and all("running" in name or "num_batches" in name for name in changed)
     answer = call("segment", *given, "--set", "target_statistics=0", "--out", tmp_path / "none")
     assert answer.code == 2 and "nothing is learnt from 0 images; give --init" in answer.err.replace("fit.images: ", "")
+    torch.save({name: tensor for name, tensor in first.items() if "encoder" in name.split(".")}, public)
+    answer = call("segment", *given, *plain[:-1], tmp_path / "headless")
+    assert answer.code == 2 and "public.pth: leaves " in answer.err and "of the heads at random" in answer.err
 
 
 def test_a_segmenter_learns_from_more_labelled_images_by_turns(city: Trail, trail: Trail, tmp_path: Path) -> None:

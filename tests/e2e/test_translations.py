@@ -96,3 +96,45 @@ def test_a_frame_that_a_segmenters_directory_was_not_trained_in_is_told(trail: T
     assert f"{trail.first} was trained in frame imagenet, here it is unit: set segmenter.frame=imagenet" in told
     manifest = read_manifest(tmp_path / "other")
     assert manifest is not None and len(manifest.metrics["warnings"]) == 1
+
+
+@pytest.mark.parametrize("option", ["--translator", "--init"])
+def test_a_fitted_translator_brings_its_settings(trail: Trail, tmp_path: Path, option: str) -> None:
+    """Without a config it renders, and goes on learning, as it was fitted."""
+    given = (*data(trail), "--guide", trail.first, option, trail.translated, "--device", "cpu")
+    answer = must("translate", *given, "--out", tmp_path / "again")
+    assert f"no --config: the settings are those of {trail.translated / 'config.yaml'}" in answer.err
+    first, again = read_manifest(trail.translated), read_manifest(tmp_path / "again")
+    assert first is not None and again is not None
+    kept = {key: value for key, value in first.config.items() if key != "runtime"}
+    assert kept == {key: value for key, value in again.config.items() if key != "runtime"}
+    changed = must(
+        "translate", *given, "--set", "samples=2", "--set", "translator.noise=true", "--dry-run", "--out", "x"
+    )
+    assert "would run" in changed.out
+    answer = call("translate", *given, "--tiny", "--out", tmp_path / "tiny")
+    assert answer.code == 2 and "config.yaml: its settings are as it was fitted, with no tiny overlay; " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [("evaluate", "segmenter"), ("pseudo-label", "segmenter"), ("quality", "segmenter"), ("translate", "guide")],
+)
+def test_a_segmenter_of_other_classes_is_told_before_anything_runs(
+    trail: Trail, tmp_path: Path, verb: str, name: str
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(trail.first, other)
+    described = json.loads((other / "model.json").read_text())
+    described["classes"] = described["classes"][:3]
+    (other / "model.json").write_text(json.dumps(described))
+    given = {
+        "evaluate": ("--target", trail.csv("val")),
+        "pseudo-label": ("--target", trail.csv("train")),
+        "quality": ("--images", trail.csv("source"), "--real", trail.csv("val"), "--config", "quality/minicity"),
+        "translate": (*data(trail), "--config", "translate/minicity"),
+    }[verb]
+    for dry in ((), ("--dry-run",)):
+        answer = call(verb, *given, f"--{name}", other, "--out", tmp_path / "out", *dry)
+        assert answer.code == 2 and f"{other}: was trained for 3 classes (" in answer.err.splitlines()[-1]
+    assert not (tmp_path / "out.partial").exists()

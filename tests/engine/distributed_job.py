@@ -67,7 +67,7 @@ def interrupt(player: str, context: Context) -> None:
 def main(out: Path) -> None:
     config = StageConfig(runtime=RuntimeConfig(device="cpu", precision="float32"))
     games = iter([Normed(random=False, at=interrupt), Normed(random=False)])
-    stage = Stage("game", 1, StageConfig, lambda job: fit(job, next(games)))
+    stage = Stage("game", 1, StageConfig, lambda job: fit(job, next(games)), resumes=True)
     speaker = Console(quiet=os.environ.get("RANK", "0") != "0")
     try:
         execute(stage, config, {}, out, speaker)

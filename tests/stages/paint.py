@@ -32,7 +32,16 @@ def paint(job: Job) -> dict[str, Any]:
     return {"written": written, "inputs": sorted(job.inputs)}
 
 
-PAINT = Stage("paint", 1, PaintConfig, paint, required=("canvas",), optional=("frame", "pins"), foreign=("pins",))
+PAINT = Stage(
+    name="paint",
+    version=1,
+    config=PaintConfig,
+    run=paint,
+    required=("canvas",),
+    optional=("frame", "pins"),
+    foreign=("pins",),
+    resumes=True,
+)
 
 
 def go(

@@ -31,6 +31,16 @@ def test_an_interrupted_run_is_gone_on_with(canvas: Path, capsys: pytest.Capture
     assert manifest.outputs == go(canvas, force=True).outputs
 
 
+def test_a_stage_that_cannot_go_on_says_that_it_starts_over(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = dataclasses.replace(PAINT, resumes=False)
+    with pytest.raises(RuntimeError, match="no paint left"):
+        go(canvas, stage=failing(stage))
+    capsys.readouterr()
+    go(canvas, stage=stage)
+    said = capsys.readouterr().err
+    assert "starting over (interrupted run of the same settings found)" in said and "going on" not in said
+
+
 def test_the_time_before_an_interruption_counts(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def an_hour(job: Job) -> None:
         job.run.write("a.txt", b"red")

@@ -60,6 +60,20 @@ def score(own: Path, *more: str) -> Answer:
     return call("evaluate", *given, "--set", f"label_space={own / 'three.yaml'}", *more)
 
 
+def test_the_scores_are_printed_class_by_class(own: Path) -> None:
+    target(own, "a", "b")
+    predict(own, "a.png", 0)
+    predict(own, "b.png", 1)
+    (own / "three.yaml").write_text(SPACE + "subsets: {one: [road]}\n")
+    answer = score(own)
+    assert answer.code == 0, answer.err
+    scores = {"road": "50.0", "car": "0.0", "sky": "-", "mIoU": "25.0", "mIoU one": "50.0", "pixel accuracy": "50.0"}
+    scores["class accuracy"] = "50.0"
+    lines = ["IoU [%]", *(f"{name:<14}  {value:>5}" for name, value in scores.items()), str(own / "score")]
+    assert answer.out.splitlines() == lines
+    assert "evaluate: mIoU 25.00 over 2 classes (mIoU one 50.00), 2 images" in answer.err
+
+
 def table(own: Path) -> pd.DataFrame:
     return pd.read_csv(own / "score/iou.csv", index_col="class")
 
@@ -128,6 +142,7 @@ def test_predictions_are_brought_to_the_labels_size_as_the_network_was_trained(
     monkeypatch.setattr(inference, "predict", lambda *_, **__: iter([Predicted([0], logits)]))
     network = SimpleNamespace(network=SimpleNamespace(align_corners=align_corners))
     monkeypatch.setattr(_store, "load_segmenter", lambda *_, **__: network)
+    monkeypatch.setattr(_store, "check_segmenter", lambda *_, **__: {})
     config = {"label_space": str(own / "three.yaml"), "size": SHAPE, "upsample": upsample, "runtime": {"device": "cpu"}}
     inputs = {"segmenter": stage_directory(own / "segmenter", {"x": b"x"}), "target": own / "target.csv"}
     execute(STAGE, STAGE.config.model_validate(config), inputs, own / "score", Console())

@@ -11,7 +11,7 @@ import pytest
 from uda.core.config import Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError
-from uda.stages._quality_table import MEASURES, Result, Row, as_frame, as_json, as_text, not_measured
+from uda.stages._quality_table import MEASURES, Result, Row, as_frame, as_json, as_text, from_json, not_measured
 from uda.stages.base import Job, Stage, StageConfig, decide, execute
 from uda.stages.catalog import get_stage
 from uda.stages.quality import QualityConfig, name_rows
@@ -101,6 +101,10 @@ def test_json_gives_value_direction_and_count_of_each_measure() -> None:
         "value": None, "direction": "lower", "count": 0, "note": "not measured: no weights"
     }  # fmt: skip
     assert sait["measures"]["miou"]["direction"] == "higher"
+
+
+def test_rows_come_back_from_json() -> None:
+    assert from_json(json.loads(json.dumps(as_json(ROWS)))) == ROWS
 
 
 def test_csv_has_a_line_for_each_measure_of_each_row() -> None:

@@ -57,6 +57,11 @@ class Loaded:
     skipped: tuple[str, ...]
     missing: tuple[str, ...]
 
+    @property
+    def missing_heads(self) -> tuple[str, ...]:
+        """Those of the missing that are not the encoder's: decoder and heads."""
+        return tuple(key for key in self.missing if not _in_encoder(key))
+
     def __str__(self) -> str:
         return (
             f"{self.file.name}: {self.loaded} tensors loaded, {_told('skipped', self.skipped)}, "

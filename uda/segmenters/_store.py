@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,29 @@ def describe(directory: Path) -> dict[str, Any]:
     return description
 
 
+def check_segmenter(directory: Path, *, expected_classes: Sequence[str] | None) -> dict[str, Any]:
+    """What `describe` tells, once it is known that the weights are there and of which classes they are.
+
+    Raises:
+        ConfigError: trained for other classes.
+        DataError: a file is missing, or `model.json` describes no segmenter.
+    """
+    description = describe(directory)
+    classes = list(description["classes"])
+    if expected_classes is not None and classes != list(expected_classes):
+        mend = f"use the label space it has: --set label_space={description['label_space']}"
+        raise ConfigError(_difference(classes, list(expected_classes)), directory, mend)
+    if not (directory / WEIGHTS).is_file():
+        raise DataError(f"holds no weights ({WEIGHTS} is missing)", directory, _MEND)
+    return description
+
+
+def check_input(inputs: Mapping[str, Path], name: str, expected_classes: Sequence[str]) -> None:
+    """`check_segmenter` of an input, before anything runs; in a pipeline it may be made later, and is not there yet."""
+    if name in inputs and inputs[name].exists():
+        check_segmenter(inputs[name], expected_classes=expected_classes)
+
+
 def load_segmenter(directory: Path, *, expected_classes: Sequence[str] | None) -> AbstractSegmenter:
     """Build the segmenter and fill it; each tensor must be there and fit. Draws no random numbers of the run.
 
@@ -92,15 +115,8 @@ def load_segmenter(directory: Path, *, expected_classes: Sequence[str] | None) -
         ConfigError: trained for other classes.
         DataError: a file is missing or does not fit the other.
     """
-    description = describe(directory)
-    classes = list(description["classes"])
-    if expected_classes is not None and classes != list(expected_classes):
-        mend = f"use the label space it has: --set label_space={description['label_space']}"
-        raise ConfigError(_difference(classes, list(expected_classes)), directory, mend)
-    segmenter = _build(description["config"], len(classes), directory / DESCRIPTION)
-    file = directory / WEIGHTS
-    if not file.is_file():
-        raise DataError(f"holds no weights ({WEIGHTS} is missing)", directory, _MEND)
+    description, file = check_segmenter(directory, expected_classes=expected_classes), directory / WEIGHTS
+    segmenter = _build(description["config"], len(description["classes"]), directory / DESCRIPTION)
     try:
         segmenter.network.load_state_dict(pretrained.read_tensors(file))
     except RuntimeError as error:

@@ -78,6 +78,19 @@ def _measures(row: Row) -> dict[str, dict[str, Any]]:
     }
 
 
+def from_json(report: Mapping[str, Any]) -> list[Row]:
+    """The rows of `as_json`."""
+    return [
+        Row(
+            row["name"],
+            row["role"],
+            row["images"],
+            {key: Result(one["value"], one["count"], one["note"]) for key, one in row["measures"].items()},
+        )
+        for row in report["rows"]
+    ]
+
+
 def as_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """What `quality.csv` holds: a line for each measure of each row."""
     lines = [

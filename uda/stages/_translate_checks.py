@@ -11,6 +11,7 @@ from uda.core import registry
 from uda.core.errors import ConfigError, DataError
 from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.label_space import LabelSpace, load_space
+from uda.segmenters import _store as store
 from uda.stages._labels import require_labels, require_some_labels
 from uda.stages.base import check_divisible, check_shared
 from uda.translators.base import Direction, Setting
@@ -47,7 +48,9 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
         if way not in method.directions:
             key, why = TARGET_WAYS[way]
             raise ConfigError(f"{config.translator.name} {why}", key, "set it to false")
-    method.check_classes(config.translator, unguided(load_space(config.label_space)))
+    space = load_space(config.label_space)
+    method.check_classes(config.translator, unguided(space))
+    store.check_input(inputs, "guide", space.names)
     if config.samples > 1 and not method.varies(config.translator):
         raise ConfigError(f"{config.translator.name} as configured renders an image one way", "samples", "set it to 1")
     _check_guide(config, inputs, needed=method.requires_guide(config.translator))

@@ -69,8 +69,10 @@ class Stage:
         labelled: names of manifests of whose labels every one is read.
         makes: names of the files and folders that it leaves for other stages.
         alone: the first process of a launch does the work, which is not shared; the others wait for it.
+        resumes: it goes on with what an interrupted run has done; else it does all of it again.
         check: looks at settings and inputs before anything runs, raising ConfigError or DataError; in a pipeline an
             input that is made later is not there yet.
+        text: its metrics as a table for a terminal, where they are what it is run for.
     """
 
     name: str
@@ -85,7 +87,9 @@ class Stage:
     labelled: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
     alone: bool = False
+    resumes: bool = False
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
+    text: Callable[[Mapping[str, Any]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,8 @@ def execute(
         The manifest of the complete stage directory.
     """
     decision = decide(stage, config, inputs, out, force=force)
-    console.say(f"{stage.name} -> {out}: {_VERB[decision.action]} ({decision.reason})")
+    verb = "starting over" if decision.action == "resume" and not stage.resumes else _VERB[decision.action]
+    console.say(f"{stage.name} -> {out}: {verb} ({decision.reason})")
     if force and decision.action == "resume":
         console.say(f"{stage.name} -> {out}: to start anew instead, stop this and remove {out.name}.partial")
     if decision.action == "skip":

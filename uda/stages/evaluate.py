@@ -20,6 +20,7 @@ from uda.data.samples import Sample, read_samples
 from uda.data.spec import index_spec, mapping_table
 from uda.stages._files import image_stems, unique_names
 from uda.stages._labels import check_labels, say_ignored_classes
+from uda.stages._report.tables import percent, subset_title
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _run(job: Job) -> dict[str, Any]:
     names = list(space.names)
     table = pd.DataFrame(matrix.array, index=pd.Index(names, name="label \\ prediction"), columns=names)
     job.run.write("confusion.csv", table.to_csv().encode())
-    job.console.say(f"evaluate: mIoU {100 * report['miou']:.2f} over {len(samples)} images")
+    job.console.say(f"evaluate: {_means(report)}, {len(samples)} images")
     return report
 
 
@@ -149,6 +150,24 @@ def summarize(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> dict[str,
     }
 
 
+def _means(report: Mapping[str, Any]) -> str:
+    """The means, each with the number of classes that it is over: those that occur in labels or predictions."""
+    scored = sum(value is not None for value in report["iou"].values())
+    subsets = [
+        f"{subset_title(name)} {100 * value:.2f}" for name, value in report["subsets"].items() if value is not None
+    ]
+    return f"mIoU {100 * report['miou']:.2f} over {scored} classes" + (f" ({', '.join(subsets)})" if subsets else "")
+
+
+def as_text(report: Mapping[str, Any]) -> str:
+    """What `summarize` found, in percent: a line for each class, then the means."""
+    found = [*report["iou"].items(), ("mIoU", report["miou"])]
+    found += [(subset_title(name), value) for name, value in report["subsets"].items()]
+    found += [("pixel accuracy", report["pixel_accuracy"]), ("class accuracy", report["class_accuracy"])]
+    width = max(len(name) for name, _ in found)
+    return "\n".join(["IoU [%]", *(f"{name:<{width}}  {percent(value):>5}" for name, value in found)])
+
+
 def _iou_table(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> pd.DataFrame:
     array = matrix.array
     return pd.DataFrame(
@@ -167,6 +186,7 @@ def _check(config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
         raise ConfigError("needs one of --segmenter DIR and --predictions DIR", "uda evaluate")
     if "segmenter" in inputs and config.coding != "train-ids":
         raise ConfigError("says what --predictions hold, and there are none", "coding", "leave it out")
+    store.check_input(inputs, "segmenter", load_space(config.label_space).names)
     if inputs["target"].is_file():  # in a pipeline it may be made later
         unlabelled = [sample.image for sample in read_samples(inputs["target"]) if sample.label is None]
         if unlabelled:
@@ -185,4 +205,5 @@ STAGE = Stage(
     labelled=("target",),
     alone=True,
     check=_check,
+    text=as_text,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -118,6 +120,10 @@ def _metrics(names: list[str], thresholds: Any, kept: Any, believed: Any, seen: 
     }
 
 
+def _check(config: PseudoLabelStageConfig, inputs: Mapping[str, Path]) -> None:
+    store.check_input(inputs, "segmenter", load_space(config.label_space).names)
+
+
 STAGE = Stage(
     name="pseudo-label",
     version=1,
@@ -126,4 +132,5 @@ STAGE = Stage(
     required=("segmenter", "target"),
     manifests=("target",),
     makes=("samples.csv", "labels"),
+    check=_check,
 )

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from uda.core.config import Size
-from uda.core.errors import ConfigError, DataError
+from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
+from uda.segmenters import _store as store
 from uda.stages._labels import check_labels
-from uda.stages._quality_table import Role, as_frame, as_json, as_text
+from uda.stages._quality_table import Role, as_frame, as_json, as_text, from_json
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -122,7 +123,6 @@ def _run(job: Job) -> dict[str, Any]:
     job.run.write("quality.json", (json.dumps(report, indent=2) + "\n").encode())
     job.run.write("quality.csv", as_frame(rows).to_csv(index=False).encode())
     job.run.write("grid.png", grid.png())
-    job.console.say(as_text(rows))
     return report
 
 
@@ -144,8 +144,7 @@ def _check(config: QualityConfig, inputs: Mapping[str, Path]) -> None:
     for key, path in inputs.items():
         if key != "segmenter" and path.is_file():  # in a pipeline it may be made later
             read_samples(path)
-    if "segmenter" in inputs and inputs["segmenter"].exists() and not (inputs["segmenter"] / "model.json").is_file():
-        raise DataError("holds no segmenter", inputs["segmenter"], "give the directory that `uda segment` wrote")
+    store.check_input(inputs, "segmenter", load_space(config.label_space).names)
 
 
 STAGE = Stage(
@@ -159,4 +158,5 @@ STAGE = Stage(
     manifests=("images", "real", "source"),
     alone=True,
     check=_check,
+    text=lambda metrics: as_text(from_json(metrics)),
 )

@@ -19,7 +19,7 @@ from uda.data.augment_config import AugmentConfig
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
-from uda.stages._asked import wants_weights
+from uda.stages._graph_checks import wants_weights
 from uda.stages._labels import check_labels, require_labels, require_some_labels
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared, is_first_process
 
@@ -56,9 +56,10 @@ class SegmentWeights(Config):
     pseudo_aux: float = Field(default=0.1, ge=0)
     """The same for the auxiliary head."""
     adversarial: float = Field(default=0.001, ge=0)
-    """Push target outputs towards source (AdaptSegNet, BDL: 0.001 with BCE, 0.01 with least squares)."""
+    """Push target outputs towards source (AdaptSegNet, BDL: 0.001 with BCE, 0.01 with least squares; AdaptSegNet with
+    two heads, from PyTorch 0.4 on: 0.0005)."""
     adversarial_aux: float = Field(default=0.0002, ge=0)
-    """The same for the auxiliary head (AdaptSegNet, multi-level: 0.0002)."""
+    """The same for the auxiliary head (ADVENT: 0.0002; AdaptSegNet, from PyTorch 0.4 on: 0.00005)."""
     discriminator: float = Field(default=1.0, ge=0)
     """The discriminator's own loss."""
     discriminator_aux: float = Field(default=1.0, ge=0)
@@ -152,7 +153,12 @@ def _start(job: Job, task: task_module.SegmentTask, space: LabelSpace) -> dict[s
     if wants_weights(job.config, job.inputs):
         warnings.append("all weights started at random, in a recipe for pretrained ones")
     if init is not None:
-        started.append(str(store.initialize(task.network, init, expected_classes=space.names)))
+        loaded = store.initialize(task.network, init, expected_classes=space.names)
+        started.append(str(loaded))
+        if (random := loaded.missing_heads) and not job.config.fit.images:
+            what = f"leaves {len(random)} tensors of the heads at random ({random[0]}, ...), and nothing is trained"
+            mend = "set the segmenter that the file is of (AdaptSegNet's: segmenter.aspp_branches=2), or fit.images"
+            raise ConfigError(what, init, mend)
     if (doubt := _frame_doubt(task, init)) is not None:
         warnings.append(doubt)
     for line in (*started, *warnings):
@@ -289,5 +295,6 @@ STAGE = Stage(
     manifests=("source", "also", "target", "pseudo"),
     labelled=("source", "also", "pseudo"),
     makes=("segmenter.safetensors", "model.json"),
+    resumes=True,
     check=_check,
 )

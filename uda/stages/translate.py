@@ -304,5 +304,6 @@ STAGE = Stage(
         *("recreated_samples.csv", "recreated_images", "recreated_labels"),
         *("translator.safetensors", "segmenter.safetensors", "model.json"),
     ),
+    resumes=True,
     check=check_translate,
 )
