@@ -99,6 +99,16 @@ def test_shown_yamls_are_the_shipped_files(told: Told, name: str) -> None:
     assert told.out.rstrip() == shipped_yaml(name).read_text().rstrip()
 
 
+def test_mini_city_is_told_its_place_once_as_an_argument_or_by_out(told: Told, tmp_path: Path) -> None:
+    place = str(tmp_path / "city")
+    for given in ((place,), ("--out", place)):
+        assert told("minicity", *given, "--dry-run")[0] == 0
+        assert told.out == f"minicity -> {place}: would run (not made yet)\n"
+    told_twice = told("minicity", place, "--out", place)
+    assert told_twice == (2, "error: uda minicity: needs one place for its results; leave --out away")
+    assert told("minicity") == (2, "error: uda minicity: needs one place for its results; write uda minicity OUT")
+
+
 def test_every_verb_explains_itself(told: Told) -> None:
     for verb, command in cli.commands.items():
         assert told(verb, "--help") == (0, "")
@@ -112,7 +122,7 @@ def test_every_verb_explains_itself(told: Told) -> None:
         (("transalte",), "uda", "No such command 'transalte'"),
         (("translate", "--ot", "x"), "uda translate", "No such option"),
         (("--foo",), "uda", "No such option"),
-        (("minicity",), "uda minicity", "Missing option '--out'; see"),
+        (("translate", "--source", "x", "--target", "y"), "uda translate", "Missing option '--out'; see"),
         (("minicity", "--out", "x", "--seed", "-1"), "uda minicity", "--seed"),
         (("evaluate", "--target", "x", "--out", "y", "--coding", "z"), "uda evaluate", "'train-ids', 'label-ids'"),
         (("evaluate", "--coding"), "uda evaluate", "Option '--coding' requires an argument"),

@@ -49,6 +49,7 @@ def label(folder: Path, told: Told, monkeypatch: pytest.MonkeyPatch, **strategy:
     (folder / "three.yaml").write_text(SPACE)
     monkeypatch.setattr(inference, "predict", told.predict)
     monkeypatch.setattr(_store, "load_segmenter", lambda *_, **__: SimpleNamespace(network=None))
+    monkeypatch.setattr(_store, "check_segmenter", lambda *_, **__: {})
     config = {
         "label_space": str(folder / "three.yaml"),
         "strategy": strategy,

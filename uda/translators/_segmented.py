@@ -38,9 +38,9 @@ else:
 class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
     """What makes images of label maps and one noise vector each, by a generator with an averaged copy.
 
-    Settings hold `noise_channels`, `ema` and `statistics_batches`; `networks` holds `generator`, which is told where
-    its grain comes from, and a U-Net that segments. Beside source maps it renders target images: segmented by that
-    U-Net, and made anew.
+    Settings hold `noise_channels`, `noise_std`, `ema` and `statistics_batches`; `networks` holds `generator`, which is
+    told where its grain comes from, and a U-Net that segments. Beside source maps it renders target images: segmented
+    by that U-Net, and made anew.
     """
 
     translates = "label"
@@ -71,8 +71,8 @@ class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
 
     @classmethod
     def varies(cls, config: Any) -> bool:
-        """Noise is drawn for every image."""
-        return True
+        """Where noise is drawn for every image."""
+        return bool(config.noise_std or getattr(config, "grain", False))
 
     def finalize(self, batches: Iterable[Batch]) -> None:
         """Give the averaged weights batch norm's statistics of their own, from the source's maps, which are rendered.
@@ -136,11 +136,12 @@ class AbstractNoisyLayoutTranslator(_averages.AbstractAveragedTranslator):
         return made
 
     def _condition(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return noisy_layout(labels, self._classes, self.config.noise_channels, generator)
+        config = self.config
+        return noisy_layout(labels, self._classes, config.noise_channels, generator, std=config.noise_std)
 
 
 def noisy_layout(
-    labels_BHW: Tensor, num_classes: int, channels: int, generator: torch.Generator | None = None
+    labels_BHW: Tensor, num_classes: int, channels: int, generator: torch.Generator | None = None, *, std: float = 1.0
 ) -> Tensor:
     """What a generator sees: noise, one vector for each image, joined to the layout of its label map.
 
@@ -149,12 +150,13 @@ def noisy_layout(
         num_classes: N.
         channels: Z, of the noise.
         generator: where it is drawn; None for PyTorch's own.
+        std: its standard deviation.
 
     Returns:
         condition_BLHW, float32, L = Z + N + 1.
     """
     noise = _random.draw((len(labels_BHW), channels, 1, 1), generator, labels_BHW.device)
-    return join_noise(noise, labels_BHW, num_classes)
+    return join_noise(std * noise, labels_BHW, num_classes)
 
 
 def join_noise(noise_BZ11: Tensor, labels_BHW: Tensor, num_classes: int) -> Tensor:

@@ -61,6 +61,10 @@ class OasisConfig(TranslatorConfigBase):
     """Channels before the generator's last convolution (authors' code)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map (paper)."""
+    noise_std: float = Field(default=1.0, ge=0)
+    """Standard deviation of that noise (paper: 1). Z such numbers are sqrt(Z) long, where a map's one-hot is 1:
+    in short fits noise then counts for more than classes. A fitted translator may render with less than it was fitted
+    with, for surer images that are more alike (truncation, Brock et al. 2019)."""
     noise: NoiseMode = "global"
     """What is drawn anew when rendering: one vector for the whole image, as in training (paper), one for each pixel
     (`local`), or one for each class of the map (`class`)."""
@@ -147,7 +151,7 @@ class Oasis(_segmented.AbstractNoisyLayoutTranslator):
             kept = _random.draw((1, channels, 1, 1), torch.Generator().manual_seed(0), labels.device)
             anew = torch.isin(labels, torch.tensor(self._redrawn, device=labels.device)).unsqueeze(1)
             field = torch.where(anew, field, kept)
-        return torch.cat([field, spade_resnet.label_layout(labels, self._classes)], dim=1)
+        return torch.cat([self.config.noise_std * field, spade_resnet.label_layout(labels, self._classes)], dim=1)
 
     def _rendering_grain(self, generator: torch.Generator) -> Draw:
         """The same for every image where the regions of some classes alone are drawn anew."""

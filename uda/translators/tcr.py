@@ -60,6 +60,10 @@ class TcrConfig(TranslatorConfigBase):
     """Channels before the generator's last convolution (OASIS's code)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map, one vector for each image (OASIS)."""
+    noise_std: float = Field(default=1.0, ge=0)
+    """Standard deviation of that noise (OASIS: 1). Z such numbers are sqrt(Z) long, where a map's one-hot is 1:
+    in short fits noise then counts for more than classes. A fitted translator may render with less than it was fitted
+    with, for surer images that are more alike (truncation, Brock et al. 2019)."""
     spade_hidden: int = Field(default=128, ge=1)
     """Channels between SPADE's convolutions (OASIS's code)."""
     norm: Literal["batch", "instance"] = "batch"
@@ -150,7 +154,7 @@ class Tcr(_segmented.AbstractNoisyLayoutTranslator):
         maps = transformation_consistency.draw_moves(moves, len(labels), device)
         grid = transformation_consistency.sampling_grid(maps, (labels.shape[1], labels.shape[2]))
         moved_labels = transformation_consistency.move_labels(labels, grid)
-        noise = _random.draw((len(labels), config.noise_channels, 1, 1), None, device)
+        noise = config.noise_std * _random.draw((len(labels), config.noise_channels, 1, 1), None, device)
         # One pass, so that batch norm takes the same statistics for both.
         seen = [_segmented.join_noise(noise, one, self._classes) for one in (labels, moved_labels)]
         plain, of_moved = self.networks["generator"](torch.cat(seen)).chunk(2)

@@ -65,6 +65,10 @@ class UsisConfig(TranslatorConfigBase):
     """Channels of coefficients before the generator's last convolution (authors' code: 4 bands of 16)."""
     noise_channels: int = Field(default=64, ge=1)
     """Channels of noise joined to the label map, one vector for each image (authors' code)."""
+    noise_std: float = Field(default=1.0, ge=0)
+    """Standard deviation of that noise (authors' code: 1). Z such numbers are sqrt(Z) long, where a map's one-hot is 1:
+    in short fits noise then counts for more than classes. A fitted translator may render with less than it was fitted
+    with, for surer images that are more alike (truncation, Brock et al. 2019)."""
     grain: bool = False
     """The generator gets noise of each pixel's own at its last three sizes, as strong as it learns, for textures that
     maps do not have (not from the paper)."""
