@@ -7,12 +7,13 @@ import torch
 
 from uda.data.batch import Batch, Context
 from uda.translators.base import Setting
-from uda.translators.munit import Munit, MunitConfig
+from uda.translators.munit import Munit, MunitConfig, MunitWeights
 
 
 def make(**settings: Any) -> Munit:
     torch.manual_seed(0)
-    translator = Munit(MunitConfig.tiny().model_copy(update=settings), Setting(3))
+    config = MunitConfig.tiny().model_copy(update={"weights": MunitWeights(), **settings})
+    translator = Munit(config, Setting(3))
     for network in translator.networks.values():
         network.eval()
     return translator

@@ -18,7 +18,7 @@ OFF = UnitWeights(gan=0, reconstruction=0, kl=0, cycle=0, kl_cycle=0)
 
 def make(**settings: Any) -> Unit:
     torch.manual_seed(0)
-    return Unit(UnitConfig.tiny().model_copy(update=settings), Setting(3))
+    return Unit(UnitConfig.tiny().model_copy(update={"weights": UnitWeights(), **settings}), Setting(3))
 
 
 def make_batch(seed: int = 0) -> Batch:
@@ -148,6 +148,7 @@ def test_the_defaults_are_the_authors_settings_for_gta5() -> None:
         "kl": 0.01,
         "cycle": 10,
         "kl_cycle": 0.01,
+        "symmetric_ce": 0,
         "discriminator": 1,
     }
     assert [config.schedule.factor(p) for p in (0.0, 0.1, 0.2)] == [1, 0.5, 0.25]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field
 
 from uda.core.config import Config
-from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
+from uda.translators._guided import check_guide
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
 from uda.translators.base import Direction, Setting, Translation
 
@@ -113,12 +113,8 @@ class Cyclegan(AbstractTranslatorWithHistory):
 
     def __init__(self, config: CycleganConfig, setting: Setting) -> None:
         self.config = config
-        if self.requires_guide(config) and setting.guide is None:
-            raise ConfigError(
-                "needs a segmenter as guide",
-                "translator cyclegan",
-                "give --guide, or set translator.weights.semantic_translation and .semantic_reconstruction 0",
-            )
+        remedy = "translator.weights.semantic_translation and .semantic_reconstruction 0"
+        check_guide(setting, "cyclegan", remedy, needed=self.requires_guide(config))
         self._setting = setting
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         networks: dict[str, nn.Module] = {}

@@ -27,6 +27,7 @@ from uda.translators._domains import (
     from_domain,
     in_turn,
 )
+from uda.translators._guided import check_guide, symmetric_ce
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class MunitWeights(Config):
     """L1 of an image's content and its translation's."""
     image_cycle: float = Field(default=10.0, ge=0)
     """L1 of an image and its translation there and back with its own style (10 for streets, 0 in the paper)."""
+    symmetric_ce: float = Field(default=0.0, ge=0)
+    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
+    asks no segmenter); needs a guide."""
     discriminator: float = Field(default=1.0, ge=0)
     """Least-squares loss of the discriminators."""
 
@@ -116,11 +120,16 @@ class MunitConfig(TranslatorConfigBase):
             discriminator_width=4,
             discriminator_layers=2,
             discriminator_scales=2,
+            weights=MunitWeights(symmetric_ce=0.2),
         )
 
 
 class Munit(AbstractTranslator):
-    """Content encoder, style encoder, MLP, decoder and discriminator of its own for each domain."""
+    """Content encoder, style encoder, MLP, decoder and discriminator of its own for each domain.
+
+    Raises:
+        ConfigError: no guide where the symmetric cross-entropy needs one.
+    """
 
     Config = MunitConfig
     needs = "unpaired"
@@ -129,9 +138,16 @@ class Munit(AbstractTranslator):
 
     def __init__(self, config: MunitConfig, setting: Setting) -> None:
         self.config = config
+        check_guide(setting, "munit", "translator.weights.symmetric_ce 0", needed=self.requires_guide(config))
+        self._setting = setting
         self.networks: Mapping[str, nn.Module] = {
             f"{part}_{domain}": network for domain in OTHER for part, network in _networks(config).items()
         }
+
+    @classmethod
+    def requires_guide(cls, config: MunitConfig) -> bool:
+        """The symmetric cross-entropy asks the segmenter."""
+        return config.weights.symmetric_ce > 0
 
     @classmethod
     def varies(cls, config: MunitConfig) -> bool:
@@ -192,6 +208,8 @@ class Munit(AbstractTranslator):
             terms["content_reconstruction"] = consistency.l1(back[-1], levels[-1])
         if weights.image_cycle:
             terms["image_cycle"] = consistency.l1(self._decode(domain, fake, back, style), images)
+        if weights.symmetric_ce:
+            terms["symmetric_ce"] = symmetric_ce(self._setting, domain, images, fake)
         return terms
 
     def _draw(self, images: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 
 from uda.core.config import Config
-from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _averages, _random
@@ -31,6 +30,7 @@ from uda.translators._domains import (
     from_domain,
     made_once,
 )
+from uda.translators._guided import check_guide
 from uda.translators.base import AVERAGED, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -156,13 +156,8 @@ class Sait(_averages.AbstractAveragedTranslator):
 
     def __init__(self, config: SaitConfig, setting: Setting) -> None:
         self.config = config
-        if self.requires_guide(config) and setting.guide is None:
-            raise ConfigError(
-                "needs a segmenter as guide",
-                "translator sait",
-                "give --guide, or set translator.guidance and translator.discriminator_guidance false and "
-                "translator.weights.symmetric_ce 0",
-            )
+        remedy = "translator.guidance and .discriminator_guidance false and translator.weights.symmetric_ce 0"
+        check_guide(setting, "sait", remedy, needed=self.requires_guide(config))
         self._setting = setting
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:

@@ -34,6 +34,7 @@ from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, made_once
+from uda.translators._guided import check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, known_pixels, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase
 from uda.translators.base import Direction, Setting, Translation
@@ -76,6 +77,9 @@ class SemganWeights(Config):
     domain: float | None = Field(default=None, ge=0)
     """L_dom: cross-entropy of the translated map with the input's labels; None: 10 in adaptation, 0 in
     transfiguration, where it would leave the pixels of both classes out (not from the paper)."""
+    symmetric_ce: float = Field(default=0.0, ge=0)
+    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
+    asks no segmenter); needs a guide."""
     discriminator: float = Field(default=0.5, ge=0)
     """Adversarial loss of the discriminators, real and fake summed, hence halved (CycleGAN)."""
 
@@ -131,6 +135,8 @@ class SemganConfig(ResnetGeneratorConfigBase):
             raise ValueError("classes are for transfiguration: leave them out, or set mode to transfiguration")
         if self.mode == "transfiguration" and (self.classes is None or self.classes[0] == self.classes[1]):
             raise ValueError("transfiguration needs two different classes: set classes to [FROM, TO]")
+        if self.mode == "transfiguration" and self.weights.symmetric_ce:
+            raise ValueError("weights.symmetric_ce keeps what transfiguration turns: set it to 0")
         return self
 
     @property
@@ -149,7 +155,7 @@ class SemganConfig(ResnetGeneratorConfigBase):
             discriminator_width=4,
             discriminator_layers=2,
             buffer=3,
-            weights=SemganWeights(objects=1.0, domain=10.0),
+            weights=SemganWeights(objects=1.0, domain=10.0, symmetric_ce=0.2),
         )
 
 
@@ -157,7 +163,7 @@ class Semgan(AbstractTranslatorWithHistory):
     """`encoder_DOMAIN`, `image_decoder_DOMAIN` and `map_decoder_DOMAIN` make pairs of that domain out of the other's.
 
     Raises:
-        ConfigError: `classes` are none of the label space.
+        ConfigError: `classes` are none of the label space, or no guide where the symmetric cross-entropy needs one.
     """
 
     Config = SemganConfig
@@ -167,6 +173,8 @@ class Semgan(AbstractTranslatorWithHistory):
 
     def __init__(self, config: SemganConfig, setting: Setting) -> None:
         self.config, self._classes = config, setting.num_classes
+        check_guide(setting, "semgan", "translator.weights.symmetric_ce 0", needed=self.requires_guide(config))
+        self._setting = setting
         self._turned = _turned_classes(config, setting)
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         channels = 3 + setting.num_classes
@@ -187,6 +195,11 @@ class Semgan(AbstractTranslatorWithHistory):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
+
+    @classmethod
+    def requires_guide(cls, config: SemganConfig) -> bool:
+        """The symmetric cross-entropy asks the segmenter."""
+        return config.weights.symmetric_ce > 0
 
     @classmethod
     def check_classes(cls, config: SemganConfig, setting: Setting) -> None:
@@ -248,6 +261,8 @@ class Semgan(AbstractTranslatorWithHistory):
             terms["objects"] = semgan.objects_distance(fake, real, own, after, changed=changed)
         if weights["domain"]:
             terms["domain"] = cross_entropy.cross_entropy(logits, semgan.without(own, self._turned or ()))
+        if weights["symmetric_ce"]:
+            terms["symmetric_ce"] = symmetric_ce(self._setting, domain, real, fake)
         return terms
 
     def _discriminators(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor], context: Context) -> Tensor:

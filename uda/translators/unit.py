@@ -28,6 +28,7 @@ from uda.translators._domains import (
     domain_labels,
     from_domain,
 )
+from uda.translators._guided import check_guide, symmetric_ce
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ else:
 
 
 class UnitWeights(Config):
-    """Weight of each term, summed over the two directions; 0 switches it off. All from the authors' later code."""
+    """Weight of each term, summed over the two directions; 0 switches it off. From the authors' later code."""
 
     gan: float = Field(default=1.0, ge=0)
     """Least-squares loss of the generators, summed over scales (paper: cross-entropy with weight 10)."""
@@ -58,6 +59,9 @@ class UnitWeights(Config):
     """L1 of an image and its translation there and back (paper: 100)."""
     kl_cycle: float = Field(default=0.01, ge=0)
     """The same divergence of the codes of translations (paper: 0.1)."""
+    symmetric_ce: float = Field(default=0.0, ge=0)
+    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
+    asks no segmenter); needs a guide."""
     discriminator: float = Field(default=1.0, ge=0)
     """Least-squares loss of the discriminators, summed over scales."""
 
@@ -113,11 +117,22 @@ class UnitConfig(TranslatorConfigBase):
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""
-        return cls(width=4, residual_blocks=2, discriminator_width=4, discriminator_layers=2, discriminator_scales=2)
+        return cls(
+            width=4,
+            residual_blocks=2,
+            discriminator_width=4,
+            discriminator_layers=2,
+            discriminator_scales=2,
+            weights=UnitWeights(symmetric_ce=0.2),
+        )
 
 
 class Unit(AbstractTranslator):
-    """`encoder_DOMAIN` and `encoder_shared` give the code's mean, `decoder_shared` and `decoder_DOMAIN` images."""
+    """`encoder_DOMAIN` and `encoder_shared` give the code's mean, `decoder_shared` and `decoder_DOMAIN` images.
+
+    Raises:
+        ConfigError: no guide where the symmetric cross-entropy needs one.
+    """
 
     Config = UnitConfig
     needs = "unpaired"
@@ -126,6 +141,8 @@ class Unit(AbstractTranslator):
 
     def __init__(self, config: UnitConfig, setting: Setting) -> None:
         self.config = config
+        check_guide(setting, "unit", "translator.weights.symmetric_ce 0", needed=self.requires_guide(config))
+        self._setting = setting
         own, channels = config.residual_blocks - config.shared_blocks, 4 * config.width
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
@@ -145,6 +162,11 @@ class Unit(AbstractTranslator):
         for name, network in networks.items():
             init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
         self.networks: Mapping[str, nn.Module] = networks
+
+    @classmethod
+    def requires_guide(cls, config: UnitConfig) -> bool:
+        """The symmetric cross-entropy asks the segmenter."""
+        return config.weights.symmetric_ce > 0
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `UnitWeights`."""
@@ -187,6 +209,8 @@ class Unit(AbstractTranslator):
             terms["cycle"] = consistency.l1(self._decode(domain, fake, _with_noise(back)), images)
         if weights.kl_cycle:
             terms["kl_cycle"] = divergence(back[-1])
+        if weights.symmetric_ce:
+            terms["symmetric_ce"] = symmetric_ce(self._setting, domain, images, fake)
         return terms
 
     def _encode(self, domain: str, images: Tensor) -> list[Tensor]:

@@ -1,0 +1,50 @@
+"""What translators ask of their guide: to be there, and to see the same in a translation as in its original."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from uda.core.errors import ConfigError
+from uda.core.lazy import lazy_import
+from uda.translators._domains import OTHER
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from uda.losses import consistency
+    from uda.translators.base import Setting
+else:
+    torch, consistency = lazy_import("torch"), lazy_import("uda.losses.consistency")
+
+
+def check_guide(setting: Setting, method: str, remedy: str, *, needed: bool) -> None:
+    """See that there is a guide where settings ask for one.
+
+    Args:
+        setting: what the method is built for.
+        method: its name, for the message.
+        remedy: what to set where there is no segmenter.
+        needed: whether its settings ask for a guide.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if needed and setting.guide is None:
+        raise ConfigError("needs a segmenter as guide", f"translator {method}", f"give --guide, or set {remedy}")
+
+
+def symmetric_ce(setting: Setting, domain: str, images_BCHW: Tensor, fake_BCHW: Tensor) -> Tensor:
+    """`sait`'s symmetric cross-entropy, for methods that know of no guide by themselves; reaches the fakes alone.
+
+    Args:
+        setting: has a guide (`check_guide`).
+        domain: of the images.
+        images_BCHW: in [-1, 1].
+        fake_BCHW: their translations to the other domain.
+    """
+    guide, guide_there = setting.guide_of(domain), setting.guide_of(OTHER[domain])
+    assert guide is not None and guide_there is not None
+    with torch.no_grad():
+        logits = guide(images_BCHW)
+    return consistency.symmetric_cross_entropy(logits, guide_there(fake_BCHW))
