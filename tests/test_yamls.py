@@ -102,7 +102,7 @@ def test_translators_can_be_fitted_as_their_configs_say(path: Path, tiny: bool, 
     assert stage.check is not None
     config: Any = validate(stage.config, Layers().add_file(path, tiny=tiny))
     method = registry.load("translators", config.translator.name)
-    inputs = ["source", *(["guide"] if config.guided else [])]
+    inputs = ["source", *(["guide"] if config.asks_guide() else [])]
     inputs += ["pairs"] if method.needs in ("target_maps", "pairs", "few_pairs") else []
     given = {name: tmp_path / name for name in inputs}
     stage.check(config, given)  # sizes that the strides divide, among others

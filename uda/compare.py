@@ -326,7 +326,7 @@ def _add_samples(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> st
 def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> str:
     """A fit, and its images of the whole source at the size that all are compared at; gives the step's name."""
     inputs = {"source": f"{SOURCE}/samples.csv", "target": "target/samples.csv"}
-    if recipe.settings.guided:
+    if recipe.settings.asks_guide():
         inputs["guide"] = step("guide", seed)
     if recipe.maps is not None:
         inputs[recipe.maps] = "target/samples.csv" if recipe.maps == "pairs" else f"{step('pseudo', seed)}/samples.csv"

@@ -75,6 +75,24 @@ def test_size_and_range_are_kept_in_every_direction(name: str, guide: SegmenterN
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_guide_is_asked_when_it_is_said_to_be(name: str, guide: SegmenterNetwork) -> None:
+    asked = 0
+
+    def counting(images: torch.Tensor) -> torch.Tensor:
+        nonlocal asked
+        asked += 1
+        answered: torch.Tensor = guide(images)
+        return answered
+
+    translator, batch = build(name, counting), make_batch()
+    render(translator, batch)
+    assert (asked > 0) == translator.renders_guided(translator.config)
+    asked = 0
+    train_step(translator, batch)
+    assert (asked > 0) == translator.requires_guide(translator.config)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_terms_match_the_weights(name: str, guide: SegmenterNetwork) -> None:
     translator = build(name, guide)
     weights = translator.config.term_weights

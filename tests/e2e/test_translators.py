@@ -259,10 +259,28 @@ def test_translate_says_before_it_starts_what_its_inputs_lack(city: Trail, trail
     given = ("--tiny", "--source", city.csv("source"), "--target", city.csv("train"), "--out", tmp_path / "out")
     unguided = call("translate", "--config", "translate/minicity", *given)
     assert unguided.code == 2 and "needs a segmenter as guide" in unguided.err and "give --guide" in unguided.err
+    unjudged = call("translate", "--config", "translate/unit", *given, "--set", "translator.weights.symmetric_ce=0.1")
+    assert unjudged.code == 2 and "unit as configured needs a segmenter as guide" in unjudged.err
     pseudo = ("--pseudo", trail.pseudo / "samples.csv")
     paired = call("translate", "--config", "translate/munit", *given, *pseudo)
     assert paired.code == 2 and "munit learns from no pairs" in paired.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_guide_is_asked_for_rendering_where_it_renders_alone(city: Trail, trail: Trail, tmp_path: Path) -> None:
+    """One whose fit alone asks the segmenter renders without; one that renders by what it sees says so."""
+    data = ("--source", city.csv("source"), "--target", city.csv("train"))
+    fitted, small = tmp_path / "fitted", ("--config", "translate/minicity_unit", "--tiny", "--set", "fit.images=2")
+    must("translate", *small, *data, "--guide", trail.first, "--out", fitted)
+    must("translate", *data, "--translator", fitted, "--out", tmp_path / "without")
+    told = must("translate", *data, "--translator", fitted, "--guide", trail.first, "--out", tmp_path / "with").err
+    assert "unit is fitted, and asks no segmenter any more; --guide is shown in grid.png alone" in told
+    made = [pd.read_csv(tmp_path / out / "samples.csv")["image"] for out in ("without", "with")]
+    assert len(made[0]) == 10 and list(made[0]) == list(made[1])
+    for image in made[0]:
+        assert (tmp_path / "without" / image).read_bytes() == (tmp_path / "with" / image).read_bytes()
+    answer = call("translate", *data, "--translator", trail.translated, "--out", tmp_path / "refused")
+    assert answer.code == 2 and "sait as configured needs a segmenter as guide" in answer.err
 
 
 def test_rendering_that_was_interrupted_goes_on_without_fitting_again(

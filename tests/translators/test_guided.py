@@ -112,3 +112,19 @@ def test_as_its_authors_have_it_no_guide_is_asked(name: str) -> None:
 def test_what_is_turned_into_another_class_cannot_stay_the_same() -> None:
     with pytest.raises(ValidationError, match=r"weights\.symmetric_ce keeps what transfiguration turns"):
         SemganConfig.model_validate({"mode": "transfiguration", "classes": (0, 1), "weights": {"symmetric_ce": 0.1}})
+
+
+@by_method
+def test_a_fitted_one_renders_without_a_guide(name: str) -> None:
+    cls = registry.load("translators", name)
+    fitted: AbstractTranslator = cls(cls.Config.tiny(), Setting(CLASSES, fits=False))
+    assert cls.requires_guide(fitted.config) and not cls.renders_guided(fitted.config)
+    made = fitted.translate(make_batch(), generator=torch.Generator()).images_BCHW
+    assert torch.isfinite(made).all()
+
+
+def test_sait_is_guided_when_it_renders_unless_its_guidance_is_off() -> None:
+    cls = registry.load("translators", "sait")
+    with pytest.raises(ConfigError, match="translator sait: needs a segmenter as guide"):
+        cls(cls.Config.tiny(), Setting(CLASSES, fits=False))
+    cls(cls.Config.tiny().model_copy(update={"guidance": False}), Setting(CLASSES, fits=False))

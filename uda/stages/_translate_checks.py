@@ -53,7 +53,7 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     store.check_input(inputs, "guide", space.names)
     if config.samples > 1 and not method.varies(config.translator):
         raise ConfigError(f"{config.translator.name} as configured renders an image one way", "samples", "set it to 1")
-    _check_guide(config, inputs, needed=method.requires_guide(config.translator))
+    _check_guide(config, inputs)
     if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
         raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
     if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
@@ -106,16 +106,17 @@ def _check_colours(augment: AugmentConfig) -> None:
             raise ConfigError("translators are fitted to images in their own colours", f"augment.{key}", "leave it out")
 
 
-def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path], *, needed: bool) -> None:
+def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     """Whether there is a guide where one is asked."""
     if config.guide_prior and not config.guide_statistics:
         raise ConfigError("no statistics are estimated", "guide_prior", "set guide_statistics, or this to 0")
     if "guide" in inputs:
         return
-    if needed:
+    fits, method = "translator" not in inputs, registry.load("translators", config.translator.name)
+    if method.requires_guide(config.translator) if fits else method.renders_guided(config.translator):
         mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
         raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
-    if config.guide_statistics and config.target_candidates == 1:
+    if fits and config.guide_statistics and config.target_candidates == 1:
         raise ConfigError("there is no guide to estimate them for", "guide_statistics", "give --guide, or set it to 0")
 
 

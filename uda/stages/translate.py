@@ -110,10 +110,11 @@ class TranslateConfig(StageConfig):
     """How many target images the source images count for in the guide's statistics of the target: see
     `statistics_prior` of `uda segment`."""
 
-    @property
-    def guided(self) -> bool:
-        """Whether fitting it takes a segmenter as guide."""
+    def asks_guide(self, *, fits: bool = True) -> bool:
+        """Whether a segmenter is asked: by the fit, its choice of crops included, or by rendering alone."""
         method = registry.load("translators", self.translator.name)
+        if not fits:
+            return bool(method.renders_guided(self.translator))
         return self.target_candidates > 1 or bool(method.requires_guide(self.translator))
 
     @property
@@ -160,13 +161,15 @@ def _setting(
 ) -> Setting:
     """The classes, and the guide with the statistics of each domain where they are asked for."""
     config: TranslateConfig = job.config
-    bare = unguided(space)
+    fits = "translator" not in job.inputs
+    bare = replace(unguided(space), fits=fits)
     if (directory := job.inputs.get("guide")) is None:
         return bare
-    if not config.guided:
-        job.console.say(f"translate: {config.translator.name} asks no segmenter; --guide is shown in grid.png alone")
+    if not (asked := config.asks_guide(fits=fits)):
+        what = "asks no segmenter" if fits else "is fitted, and asks no segmenter any more"
+        job.console.say(f"translate: {config.translator.name} {what}; --guide is shown in grid.png alone")
     network = store.load_segmenter(directory, expected_classes=list(space.names)).network
-    if not config.guide_statistics:
+    if not (asked and config.guide_statistics):
         return replace(bare, guide=segmenter_nets.as_guide(rt.place(network)))
     domains = [
         dataset.SegmentationDataset(

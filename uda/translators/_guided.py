@@ -13,25 +13,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from uda.losses import consistency
-    from uda.translators.base import Setting
+    from uda.translators.base import AbstractTranslator, Setting
 else:
     torch, consistency = lazy_import("torch"), lazy_import("uda.losses.consistency")
 
 
-def check_guide(setting: Setting, method: str, remedy: str, *, needed: bool) -> None:
-    """See that there is a guide where settings ask for one.
+def check_guide(translator: AbstractTranslator, setting: Setting, remedy: str) -> None:
+    """See that there is a guide where a method's settings ask for one.
 
     Args:
-        setting: what the method is built for.
-        method: its name, for the message.
+        translator: the method, with its settings.
+        setting: what it is built for.
         remedy: what to set where there is no segmenter.
-        needed: whether its settings ask for a guide.
 
     Raises:
         ConfigError: there is none.
     """
-    if needed and setting.guide is None:
-        raise ConfigError("needs a segmenter as guide", f"translator {method}", f"give --guide, or set {remedy}")
+    config = translator.config
+    asked = translator.requires_guide(config) if setting.fits else translator.renders_guided(config)
+    if asked and setting.guide is None:
+        raise ConfigError("needs a segmenter as guide", f"translator {config.name}", f"give --guide, or set {remedy}")
 
 
 def symmetric_ce(setting: Setting, domain: str, images_BCHW: Tensor, fake_BCHW: Tensor) -> Tensor:

@@ -43,12 +43,14 @@ class Setting:
             which gradients pass to the images. Never part of the translator's state. None where there is none.
         target_guide: the same for images that look like the target's; None: `guide` is asked about those too.
         class_names: of the label space in index order; empty where nobody can name classes.
+        fits: whether it is fitted; false where one that is fitted already only renders.
     """
 
     num_classes: int
     guide: Callable[[Tensor], Tensor] | None = None
     target_guide: Callable[[Tensor], Tensor] | None = None
     class_names: Sequence[str] = ()
+    fits: bool = True
 
     def guide_of(self, domain: str) -> Callable[[Tensor], Tensor] | None:
         """Whom to ask about images that look like "source" or "target"."""
@@ -139,7 +141,12 @@ class AbstractTranslator(ABC):
 
     @classmethod
     def requires_guide(cls, config: Any) -> bool:
-        """Whether it cannot work without a guide when configured so."""
+        """Whether it cannot be fitted without a guide when configured so."""
+        return False
+
+    @classmethod
+    def renders_guided(cls, config: Any) -> bool:
+        """Whether rendering asks the guide too when configured so, not fitting alone."""
         return False
 
     @classmethod

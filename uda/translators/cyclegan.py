@@ -114,7 +114,7 @@ class Cyclegan(AbstractTranslatorWithHistory):
     def __init__(self, config: CycleganConfig, setting: Setting) -> None:
         self.config = config
         remedy = "translator.weights.semantic_translation and .semantic_reconstruction 0"
-        check_guide(setting, "cyclegan", remedy, needed=self.requires_guide(config))
+        check_guide(self, setting, remedy)
         self._setting = setting
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         networks: dict[str, nn.Module] = {}

@@ -138,7 +138,7 @@ class Munit(AbstractTranslator):
 
     def __init__(self, config: MunitConfig, setting: Setting) -> None:
         self.config = config
-        check_guide(setting, "munit", "translator.weights.symmetric_ce 0", needed=self.requires_guide(config))
+        check_guide(self, setting, "translator.weights.symmetric_ce 0")
         self._setting = setting
         self.networks: Mapping[str, nn.Module] = {
             f"{part}_{domain}": network for domain in OTHER for part, network in _networks(config).items()

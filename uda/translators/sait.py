@@ -157,7 +157,7 @@ class Sait(_averages.AbstractAveragedTranslator):
     def __init__(self, config: SaitConfig, setting: Setting) -> None:
         self.config = config
         remedy = "translator.guidance and .discriminator_guidance false and translator.weights.symmetric_ce 0"
-        check_guide(setting, "sait", remedy, needed=self.requires_guide(config))
+        check_guide(self, setting, remedy)
         self._setting = setting
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
@@ -170,6 +170,11 @@ class Sait(_averages.AbstractAveragedTranslator):
     def requires_guide(cls, config: SaitConfig) -> bool:
         """The modulation, the symmetric cross-entropy, and discriminators that see maps need logits."""
         return config.guidance or config.discriminator_guidance or config.weights.symmetric_ce > 0
+
+    @classmethod
+    def renders_guided(cls, config: SaitConfig) -> bool:
+        """The modulation."""
+        return config.guidance
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SaitWeights`."""

@@ -173,7 +173,7 @@ class Semgan(AbstractTranslatorWithHistory):
 
     def __init__(self, config: SemganConfig, setting: Setting) -> None:
         self.config, self._classes = config, setting.num_classes
-        check_guide(setting, "semgan", "translator.weights.symmetric_ce 0", needed=self.requires_guide(config))
+        check_guide(self, setting, "translator.weights.symmetric_ce 0")
         self._setting = setting
         self._turned = _turned_classes(config, setting)
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}

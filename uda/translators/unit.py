@@ -141,7 +141,7 @@ class Unit(AbstractTranslator):
 
     def __init__(self, config: UnitConfig, setting: Setting) -> None:
         self.config = config
-        check_guide(setting, "unit", "translator.weights.symmetric_ce 0", needed=self.requires_guide(config))
+        check_guide(self, setting, "translator.weights.symmetric_ce 0")
         self._setting = setting
         own, channels = config.residual_blocks - config.shared_blocks, 4 * config.width
         networks: dict[str, nn.Module] = {}
