@@ -194,6 +194,8 @@ def test_bounds_train_as_long_as_the_last_round_and_its_ancestors(path: Path, ro
     [
         ("minicity_pseudo_pairs", "translate/minicity_pix2pix", "pix2pix"),
         ("minicity_pseudo_pairs", "translate/minicity_spade", "spade"),
+        ("minicity_pseudo_pairs", "translate/minicity_semgan", "semgan"),
+        ("minicity_pseudo_pairs", "translate/minicity_sggan", "sggan"),
         ("minicity_few_pairs", "[translate/minicity_tcr, overlays/few_pairs]", "tcr"),
         ("gta5_to_cityscapes_labels", "[translate/spade, overlays/render_paper_size]", "spade"),
     ],
