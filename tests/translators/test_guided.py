@@ -18,7 +18,7 @@ from uda.translators.base import AbstractTranslator, Setting
 from uda.translators.semgan import SemganConfig
 
 Guide = Callable[[torch.Tensor], torch.Tensor]
-METHODS = ("munit", "unit", "semgan")
+METHODS = ("munit", "unit", "semgan", "sggan")
 by_method = pytest.mark.parametrize("name", METHODS)
 
 

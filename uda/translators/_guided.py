@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.translators._domains import OTHER
@@ -16,6 +19,14 @@ if TYPE_CHECKING:
     from uda.translators.base import AbstractTranslator, Setting
 else:
     torch, consistency = lazy_import("torch"), lazy_import("uda.losses.consistency")
+
+
+class GuidedWeights(Config):
+    """What weights hold of a method that may ask a guide though its authors ask none."""
+
+    symmetric_ce: float = Field(default=0.0, ge=0)
+    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
+    asks no segmenter); needs a guide."""
 
 
 def check_guide(translator: AbstractTranslator, setting: Setting, remedy: str) -> None:

@@ -141,8 +141,11 @@ class AbstractTranslator(ABC):
 
     @classmethod
     def requires_guide(cls, config: Any) -> bool:
-        """Whether it cannot be fitted without a guide when configured so."""
-        return False
+        """Whether it cannot be fitted without a guide when configured so.
+
+        By default where its weights have `symmetric_ce` and it is on.
+        """
+        return bool(config.term_weights.get("symmetric_ce"))
 
     @classmethod
     def renders_guided(cls, config: Any) -> bool:

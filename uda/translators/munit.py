@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
-from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
@@ -27,7 +26,7 @@ from uda.translators._domains import (
     from_domain,
     in_turn,
 )
-from uda.translators._guided import check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ else:
     translation = lazy_import("uda.nets.translation")
 
 
-class MunitWeights(Config):
+class MunitWeights(GuidedWeights):
     """Weight of each term, summed over the two directions; 0 switches it off."""
 
     gan: float = Field(default=1.0, ge=0)
@@ -58,9 +57,6 @@ class MunitWeights(Config):
     """L1 of an image's content and its translation's."""
     image_cycle: float = Field(default=10.0, ge=0)
     """L1 of an image and its translation there and back with its own style (10 for streets, 0 in the paper)."""
-    symmetric_ce: float = Field(default=0.0, ge=0)
-    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
-    asks no segmenter); needs a guide."""
     discriminator: float = Field(default=1.0, ge=0)
     """Least-squares loss of the discriminators."""
 
@@ -143,11 +139,6 @@ class Munit(AbstractTranslator):
         self.networks: Mapping[str, nn.Module] = {
             f"{part}_{domain}": network for domain in OTHER for part, network in _networks(config).items()
         }
-
-    @classmethod
-    def requires_guide(cls, config: MunitConfig) -> bool:
-        """The symmetric cross-entropy asks the segmenter."""
-        return config.weights.symmetric_ce > 0
 
     @classmethod
     def varies(cls, config: MunitConfig) -> bool:

@@ -27,14 +27,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from uda.core.config import Config
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, made_once
-from uda.translators._guided import check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, known_pixels, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase
 from uda.translators.base import Direction, Setting, Translation
@@ -61,7 +60,7 @@ _OWN_LOSS = {"adaptation": "domain", "transfiguration": "objects"}
 _Class = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 
 
-class SemganWeights(Config):
+class SemganWeights(GuidedWeights):
     """Weight of each term, summed over the two directions; 0 switches it off. The paper states none."""
 
     gan: float = Field(default=1.0, ge=0)
@@ -77,9 +76,6 @@ class SemganWeights(Config):
     domain: float | None = Field(default=None, ge=0)
     """L_dom: cross-entropy of the translated map with the input's labels; None: 10 in adaptation, 0 in
     transfiguration, where it would leave the pixels of both classes out (not from the paper)."""
-    symmetric_ce: float = Field(default=0.0, ge=0)
-    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
-    asks no segmenter); needs a guide."""
     discriminator: float = Field(default=0.5, ge=0)
     """Adversarial loss of the discriminators, real and fake summed, hence halved (CycleGAN)."""
 
@@ -195,11 +191,6 @@ class Semgan(AbstractTranslatorWithHistory):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
-
-    @classmethod
-    def requires_guide(cls, config: SemganConfig) -> bool:
-        """The symmetric cross-entropy asks the segmenter."""
-        return config.weights.symmetric_ce > 0
 
     @classmethod
     def check_classes(cls, config: SemganConfig, setting: Setting) -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
-from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
+from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
 from uda.translators.base import Direction, Setting, Translation
@@ -39,7 +39,7 @@ else:
     semantic_discriminator = lazy_import("uda.nets.semantic_discriminator")
 
 
-class SgganWeights(Config):
+class SgganWeights(GuidedWeights):
     """Weight of each term, summed over the two directions; 0 switches it off."""
 
     gan: float = Field(default=1.0, ge=0)
@@ -84,11 +84,22 @@ class SgganConfig(ResnetGeneratorConfigBase):
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""
-        return cls(width=4, blocks=1, discriminator_width=4, discriminator_layers=2, buffer=3)
+        return cls(
+            width=4,
+            blocks=1,
+            discriminator_width=4,
+            discriminator_layers=2,
+            buffer=3,
+            weights=SgganWeights(symmetric_ce=0.2),
+        )
 
 
 class Sggan(AbstractTranslatorWithHistory):
-    """`generator_DOMAIN` makes images of that domain out of the other one's, `discriminator_DOMAIN` judges them."""
+    """`generator_DOMAIN` makes images of that domain out of the other one's, `discriminator_DOMAIN` judges them.
+
+    Raises:
+        ConfigError: no guide where the symmetric cross-entropy needs one.
+    """
 
     Config = SgganConfig
     needs = "target_maps"
@@ -97,6 +108,8 @@ class Sggan(AbstractTranslatorWithHistory):
 
     def __init__(self, config: SgganConfig, setting: Setting) -> None:
         self.config, self._classes = config, setting.num_classes
+        check_guide(self, setting, "translator.weights.symmetric_ce 0")
+        self._setting = setting
         self._buffers = {domain: ImageBuffer(config.buffer) for domain in OTHER}
         networks: dict[str, nn.Module] = {}
         for domain in OTHER:
@@ -148,6 +161,8 @@ class Sggan(AbstractTranslatorWithHistory):
         if weights.gradient:
             edges = sggan.label_edges(labels, self._classes)
             terms["gradient"] = sggan.gradient_sensitive(images, fake, edges, self.config.softness)
+        if weights.symmetric_ce:
+            terms["symmetric_ce"] = symmetric_ce(self._setting, domain, images, fake)
         return terms
 
     def _discriminators(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor], context: Context) -> Tensor:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
@@ -28,7 +27,7 @@ from uda.translators._domains import (
     domain_labels,
     from_domain,
 )
-from uda.translators._guided import check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ else:
     patch_discriminator = lazy_import("uda.nets.patch_discriminator")
 
 
-class UnitWeights(Config):
+class UnitWeights(GuidedWeights):
     """Weight of each term, summed over the two directions; 0 switches it off. From the authors' later code."""
 
     gan: float = Field(default=1.0, ge=0)
@@ -59,9 +58,6 @@ class UnitWeights(Config):
     """L1 of an image and its translation there and back (paper: 100)."""
     kl_cycle: float = Field(default=0.01, ge=0)
     """The same divergence of the codes of translations (paper: 0.1)."""
-    symmetric_ce: float = Field(default=0.0, ge=0)
-    """Cross-entropy both ways of a guide's predictions before and after, as `sait` has it (not from the paper, which
-    asks no segmenter); needs a guide."""
     discriminator: float = Field(default=1.0, ge=0)
     """Least-squares loss of the discriminators, summed over scales."""
 
@@ -162,11 +158,6 @@ class Unit(AbstractTranslator):
         for name, network in networks.items():
             init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
         self.networks: Mapping[str, nn.Module] = networks
-
-    @classmethod
-    def requires_guide(cls, config: UnitConfig) -> bool:
-        """The symmetric cross-entropy asks the segmenter."""
-        return config.weights.symmetric_ce > 0
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `UnitWeights`."""
