@@ -19,6 +19,8 @@ from uda.stages.base import decide
 from uda.stages.catalog import get_stage, stage_names
 
 ALL_RENDERED = {"samples": 3, "render_target": True, "recreate_target": True}
+ASKING = {"name": "cyclegan", "weights": {"semantic_translation": 0.1}}
+"""A translator that asks a guide."""
 
 
 def begun(one: Planned, *, force: bool = False) -> RunDirectory:
@@ -246,10 +248,20 @@ def test_statistics_take_another_look_in_every_process(tmp_path: Path, monkeypat
     few = of_three(tmp_path, planned(tmp_path, settings={"target_statistics": 1, "statistics_prior": 10}))
     assert seconds(few) == IMAGES + EACH * (1 + 1)
     guide = planned(tmp_path)
-    fit = planned(tmp_path, "translate", {"guide_statistics": 2}, guide="segment")
+    fit = planned(tmp_path, "translate", {"guide_statistics": 2, "translator": ASKING}, guide="segment")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert seconds(one) == IMAGES + EACH * 3
     assert seconds_beside(of_three(tmp_path, fit), guide) == IMAGES + EACH * (2 + 2) + EACH * 2 / 2
+
+
+def test_a_guide_that_is_not_asked_looks_at_nothing(tmp_path: Path) -> None:
+    guide = planned(tmp_path)
+    fit = planned(tmp_path, "translate", {"guide_statistics": 2}, guide="segment")
+    assert seconds_beside(fit, guide) == IMAGES + EACH * 2
+    asking = planned(tmp_path, "translate", {"guide_statistics": 2, "translator": ASKING}, guide="segment")
+    assert seconds_beside(asking, guide) == IMAGES + EACH * 2 + EACH * (2 + 2)
+    fitted = {**asking.inputs, "translator": Source(None, tmp_path / "fitted")}
+    assert seconds_beside(replace(asking, inputs=fitted), guide) == EACH * 2
 
 
 def test_labels_without_thresholds_to_observe_take_one_pass(tmp_path: Path) -> None:

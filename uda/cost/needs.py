@@ -155,7 +155,8 @@ def _guided(one: Planned, trials: Trials, left: float) -> float:
     """Seconds that a translator's guide takes for what it sees before the fit."""
     config: Any = one.config
     matched = left > 0 and config.target_candidates > 1
-    if "guide" not in one.inputs or not (matched or config.guide_statistics):
+    asked = "guide" in one.inputs and config.asks_guide(fits="translator" not in one.inputs)
+    if not asked or not (matched or config.guide_statistics):
         return 0.0
     step = trials.forward(one.inputs["guide"], config.size, config)
     seconds = _look(one, trials, "target", config.size, step) / _processes() if matched else 0.0
