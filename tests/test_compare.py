@@ -100,11 +100,11 @@ def test_each_method_is_given_what_it_needs(tmp_path: Path, name: str, wanted: d
 
 
 def test_a_small_recipe_that_asks_a_segmenter_is_given_one(tmp_path: Path) -> None:
-    recipes = [find_recipe(name, "minicity", tiny=True) for name in ("semgan", "sggan")]
+    recipes = [find_recipe(name, "minicity", tiny=True) for name in ("semgan", "pix2pix")]
     steps = {one.name: one for one in plan(Wanted(DATA["minicity"], recipes, (0,), tiny=True), (), tmp_path / "run")}
     maps = {"source": "source/samples.csv", "target": "target/samples.csv", "pseudo": "pseudo_0/samples.csv"}
     assert inputs(steps["translate_semgan_0"], tmp_path / "run") == {**maps, "guide": "guide_0"}
-    assert inputs(steps["translate_sggan_0"], tmp_path / "run") == maps
+    assert inputs(steps["translate_pix2pix_0"], tmp_path / "run") == maps
 
 
 def test_a_part_of_the_true_labels_is_asked_for_by_name(tmp_path: Path) -> None:
