@@ -1,9 +1,9 @@
-"""Multimodal unsupervised translation by style codes (MUNIT, Huang et al. 2018): the ancestor of `sait`, unguided.
+"""Multimodal unsupervised translation by style codes (MUNIT, Huang et al. 2018): the ancestor of `sait`.
 
-An image is a content and a style code; translation decodes its content with a style of the other domain. Settings are
-those of the authors' street scenes. Differences: no VGG term (theirs wants converted VGG16 weights, which cannot be
-had any more); the generators take their turn first and the discriminators see the fakes of that turn (theirs draws
-new styles for it); layer norm as in `uda.nets.blocks`.
+An image is a content and a style code; translation decodes its content with a style of the other domain. No segmenter
+is asked but by `symmetric_ce`, which is off. Settings are those of the authors' street scenes. Differences: no VGG
+term (theirs wants converted VGG16 weights, which cannot be had any more); the generators take their turn first and
+the discriminators see the fakes of that turn (theirs draws new styles for it); layer norm as in `uda.nets.blocks`.
 """
 
 from __future__ import annotations
