@@ -53,7 +53,8 @@ def test_a_trial_at_a_smaller_size_is_scaled_to_the_fits(drawn: list[tuple[int, 
 
 
 def test_a_true_trial_takes_time_to_learn_and_less_to_run_through() -> None:
-    settings = {"translator": MunitConfig.tiny().model_dump(), "size": [128, 256], "augment": {"crop": [64, 64]}}
+    unguided = {**MunitConfig.tiny().model_dump(), "weights": {}}
+    settings = {"translator": unguided, "size": [128, 256], "augment": {"crop": [64, 64]}}
     segmenting = trial.speed(SegmentConfig.model_validate({**TINY, "fit": {"batch": 2}}), False, None)
     translating = trial.speed(TranslateConfig.model_validate(settings), True, None)
     assert 0 < segmenting.forward * 64 * 128 < segmenting.fit

@@ -21,7 +21,7 @@ else:
     torch, consistency = lazy_import("torch"), lazy_import("uda.losses.consistency")
 
 
-class GuidedWeights(Config):
+class GuidedWeightsBase(Config):
     """What weights hold of a method that may ask a guide though its authors ask none."""
 
     symmetric_ce: float = Field(default=0.0, ge=0)

@@ -26,7 +26,7 @@ from uda.translators._domains import (
     from_domain,
     in_turn,
 )
-from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ else:
     translation = lazy_import("uda.nets.translation")
 
 
-class MunitWeights(GuidedWeights):
+class MunitWeights(GuidedWeightsBase):
     """Weight of each term, summed over the two directions; 0 switches it off."""
 
     gan: float = Field(default=1.0, ge=0)

@@ -33,7 +33,7 @@ from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, made_once
-from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, known_pixels, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase
 from uda.translators.base import Direction, Setting, Translation
@@ -60,7 +60,7 @@ _OWN_LOSS = {"adaptation": "domain", "transfiguration": "objects"}
 _Class = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 
 
-class SemganWeights(GuidedWeights):
+class SemganWeights(GuidedWeightsBase):
     """Weight of each term, summed over the two directions; 0 switches it off. The paper states none."""
 
     gan: float = Field(default=1.0, ge=0)

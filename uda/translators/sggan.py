@@ -20,7 +20,7 @@ from uda.core.training import OptimizerConfig, ScheduleConfig
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
-from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
 from uda.translators.base import Direction, Setting, Translation
@@ -39,7 +39,7 @@ else:
     semantic_discriminator = lazy_import("uda.nets.semantic_discriminator")
 
 
-class SgganWeights(GuidedWeights):
+class SgganWeights(GuidedWeightsBase):
     """Weight of each term, summed over the two directions; 0 switches it off."""
 
     gan: float = Field(default=1.0, ge=0)

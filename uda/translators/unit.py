@@ -27,7 +27,7 @@ from uda.translators._domains import (
     domain_labels,
     from_domain,
 )
-from uda.translators._guided import GuidedWeights, check_guide, symmetric_ce
+from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
 from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ else:
     patch_discriminator = lazy_import("uda.nets.patch_discriminator")
 
 
-class UnitWeights(GuidedWeights):
+class UnitWeights(GuidedWeightsBase):
     """Weight of each term, summed over the two directions; 0 switches it off. From the authors' later code."""
 
     gan: float = Field(default=1.0, ge=0)
