@@ -319,6 +319,35 @@ def show(name: str) -> None:
 
 
 @cli.command()
+@click.argument("stage", type=click.Choice([*_DEFAULT_CONFIGS, "prepare", "predict"]))
+@click.argument("part", required=False)
+@some("configs", "assignments", "tiny", "as_json")
+def settings(stage: str, part: str | None, **values: Any) -> None:
+    """List what --set can change in STAGE: each setting, its value and its meaning.
+
+    With PART those of that name or in that group alone, as `lr` or `translator.weights`. Values are those of --config,
+    of the stage's own recipe where it is left out; `--set translator.name=oasis` lists another method's.
+    """
+    from uda.core import described
+
+    chosen = described.settings_called(part, _settings_of(stage, Common(out=Path(), **values)), f"uda settings {stage}")
+    if values["as_json"]:
+        console().result(json.dumps({one.key: [one.value, one.meaning] for one in chosen}, indent=2))
+        return
+    for one in chosen:
+        console().result(str(one))
+
+
+def _settings_of(stage: str, options: Common) -> Any:
+    from uda.core.config import Layers, validate
+    from uda.stages.predict import PredictConfig
+
+    if stage == "predict":
+        return validate(PredictConfig, Layers().add_assignments(options.assignments))
+    return _stage_settings(stage, options, {"dataset": "DATASET"} if stage == "prepare" else None)[1]
+
+
+@cli.command()
 @click.argument("directory", type=PATH)
 @click.option("--deep", is_flag=True, help="Hash every file again.")
 def verify(directory: Path, deep: bool) -> None:

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+import uda
 from tests.e2e.conftest import SEGMENT, Trail, call, must
+from uda.core.errors import DataError
 from uda.core.resources import find_yaml
 from uda.core.rundir import claim
 from uda.data.samples import read_samples
@@ -97,6 +100,36 @@ def test_predictions_never_write_over_one_another(trail: Trail, tmp_path: Path) 
     assert (answer.code, answer.err) == (2, f"error: {made}; rename one, or predict them into two folders\n")
     assert not (tmp_path / "out").exists()
     must("predict", "--segmenter", trail.first, folder / "a.png", folder / "b.png", "--out", tmp_path / "out")
+
+
+def test_predict_takes_the_images_of_folders_below_but_not_its_own_results(trail: Trail, tmp_path: Path) -> None:
+    image, out = read_samples(trail.csv("val"))[0].image, tmp_path / "photos" / "out"
+    for name in ("a.png", "left/0001.png", "right/0001.PNG"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, tmp_path / "photos" / name)
+    for _ in range(2):  # the second time the first one's results lie there
+        must("predict", "--segmenter", trail.first, tmp_path / "photos", "--out", out)
+        made = {path.name for path in out.iterdir()}
+        assert made == {f"{name}{end}.png" for name in ("a", "left__0001", "right__0001") for end in ("", "_overlay")}
+
+
+def test_a_segmenter_in_ones_own_code_says_what_predict_writes(trail: Trail, tmp_path: Path) -> None:
+    image = read_samples(trail.csv("val"))[0].image
+    must("predict", "--segmenter", trail.first, image, "--out", tmp_path / "out")
+    segmenter = uda.load_segmenter(str(trail.first), device="cpu")
+    with Image.open(image) as photo, Image.open(tmp_path / "out" / f"{image.stem}.png") as written:
+        labels_HW = segmenter(np.asarray(photo.convert("RGB")))
+        assert labels_HW.dtype == np.uint8 and np.array_equal(labels_HW, np.asarray(written))
+    assert len(segmenter.classes) == 19 and segmenter.classes[labels_HW[-1, 0]] in segmenter.classes
+    assert segmenter.size == (64, 128) and not segmenter.network.training
+    assert segmenter.network(torch.zeros(2, 3, 64, 128)).shape == (2, 19, 64, 128)
+    assert uda.load_segmenter(trail.first, size=(32, 64)).size == (32, 64)
+    wrong: Any
+    for wrong in (np.zeros((64, 128), np.uint8), np.zeros((3, 64, 128), np.uint8), np.zeros((64, 128, 3))):
+        with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\) RGB"):
+            segmenter(wrong)
+    with pytest.raises(DataError, match="holds no segmenter"):
+        uda.load_segmenter(tmp_path)
 
 
 def test_predict_takes_no_option_that_it_would_ignore(trail: Trail, tmp_path: Path) -> None:

@@ -156,3 +156,31 @@ def test_list_show_and_doctor_answer() -> None:
     }
     assert "label_space: cityscapes19" in must("show", "minicity_full").out
     assert "torch" in must("doctor").out
+
+
+@pytest.mark.parametrize(
+    "stage", ["minicity", "prepare", "translate", "segment", "pseudo-label", "evaluate", "quality", "predict"]
+)
+def test_settings_lists_what_set_takes(stage: str) -> None:
+    listed = json.loads(must("settings", stage, "--json").out)
+    assert listed and all(isinstance(meaning, str) for _, meaning in listed.values())
+    text = must("settings", stage).out
+    assert all(f"{key}=" in text for key in listed)
+
+
+def test_settings_are_those_of_the_config_and_of_the_method_that_is_chosen() -> None:
+    one = must(
+        "settings",
+        "translate",
+        "lr",
+        "--config",
+        "translate/minicity",
+        "--set",
+        "translator.optimizers.generator.lr=0.125",
+    )
+    assert "translator.optimizers.generator.lr=0.125\n    Base learning rate" in one.out
+    other = must("settings", "translate", "weights", "--set", "translator.name=oasis").out
+    assert "translator.weights.label_mix=10.0" in other and "symmetric_ce" not in other
+    answer = call("settings", "segment", "segmenter.encodre")
+    assert answer.code == 2 and "did you mean 'segmenter.encoder'?" in answer.err
+    assert call("settings", "translat").code == 2

@@ -47,13 +47,24 @@ def predict(
     runtime.place(network).eval()
     share: Sequence[int] = range(len(data)) if everywhere else range(runtime.rank, len(data), runtime.processes)
     for item in read_batches(data, BatchSampler(share, batch, drop_last=False), runtime):
-        images = to_batch({"source_images": item["image"]}, runtime).source_images_BCHW
-        assert images is not None
-        with torch.inference_mode(), runtime.autocast():
-            logits = network(images).float()
-        predicted = Predicted(item["index"].tolist(), logits)
+        predicted = Predicted(item["index"].tolist(), logits_of(network, item["image"], runtime))
         _require_finite(predicted, data)
         yield predicted
+
+
+def logits_of(network: SegmenterNetwork, images_BCHW: Tensor, runtime: Runtime) -> Tensor:
+    """Logits float32 (B, N, H, W) of some images, without gradients.
+
+    Args:
+        network: on the device, in eval mode.
+        images_BCHW: uint8 RGB.
+        runtime: device, precision.
+    """
+    images = to_batch({"source_images": images_BCHW}, runtime).source_images_BCHW
+    assert images is not None
+    with torch.inference_mode(), runtime.autocast():
+        logits: Tensor = network(images).float()
+    return logits
 
 
 def _require_finite(predicted: Predicted, data: SegmentationDataset) -> None:

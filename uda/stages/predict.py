@@ -1,4 +1,4 @@
-"""`uda predict`: label maps and overlays for any images."""
+"""`uda predict`: label maps and overlays for any images; `Predictor`: the same from one's own code."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import RuntimeConfig
 from uda.data.label_space import load_space
-from uda.data.read import Interpolation, read_image, read_size, write_image, write_label
+from uda.data.read import Interpolation, read_image, read_size, resize_image, write_image, write_label
 from uda.data.samples import Sample
 from uda.stages._files import trained_size, unique_names
 
 if TYPE_CHECKING:
+    import torch
+
     from uda.data import dataset
     from uda.engine import inference, runtime
+    from uda.nets.segmenter import SegmenterNetwork
     from uda.segmenters import _store as store
 else:
+    torch = lazy_import("torch")
     dataset = lazy_import("uda.data.dataset")
     inference = lazy_import("uda.engine.inference")
     runtime = lazy_import("uda.engine.runtime")
@@ -48,6 +52,53 @@ class PredictConfig(Config):
     """Device, precision, workers."""
 
 
+class Predictor:
+    """A fitted segmenter, to be called with images: `uda.load_segmenter` gives one.
+
+    Args:
+        directory: what `uda segment` wrote.
+        device: auto, cpu, cuda or cuda:N.
+        size: height and width that images are resized to; None: the size that the segmenter was trained at, and each
+            image's own where that is not known.
+
+    Attributes:
+        classes: names of the classes, in the order of their indices.
+        size: as above.
+        network: a `torch.nn.Module`, on the device and in eval mode: images_BCHW float RGB in [-1, 1] ->
+            logits_BNHW at the images' size.
+
+    Raises:
+        DataError: the directory holds no segmenter.
+        ConfigError: there is no such device.
+    """
+
+    def __init__(self, directory: Path | str, *, device: str = "auto", size: tuple[int, int] | None = None) -> None:
+        place = Path(directory)
+        self.classes: list[str] = list(store.describe(place)["classes"])
+        self.size = size or trained_size(place)
+        self._runtime = runtime.make_runtime(RuntimeConfig(device=device))
+        self.network: SegmenterNetwork = self._runtime.place(
+            store.load_segmenter(place, expected_classes=None).network
+        ).eval()
+
+    def __call__(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Class indices (H, W) uint8 of an image at its own size, as `uda predict` writes them.
+
+        Args:
+            image_HWC: RGB, uint8.
+
+        Raises:
+            ValueError: it is no such image.
+        """
+        if image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or image_HWC.dtype != np.uint8:
+            raise ValueError(f"an image is uint8 (H, W, 3) RGB, and this is {image_HWC.dtype} {image_HWC.shape}")
+        whole = (image_HWC.shape[0], image_HWC.shape[1])
+        resized = image_HWC if self.size is None else resize_image(image_HWC, self.size)
+        images_BCHW = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)[None]))
+        logits_BNHW = inference.logits_of(self.network, images_BCHW, self._runtime)
+        return inference.to_labels(logits_BNHW[0], whole, self.network.align_corners, "logits")
+
+
 def predict_images(
     config: PredictConfig, segmenter: Path, images: Sequence[Path], out: Path, console: Console
 ) -> Iterator[Path]:
@@ -56,7 +107,7 @@ def predict_images(
     Args:
         config: settings.
         segmenter: a segment directory.
-        images: files, or folders whose images are taken.
+        images: files, or folders whose images are taken, those in folders below them too.
         out: folder to write to.
         console: where progress is shown.
 
@@ -64,7 +115,7 @@ def predict_images(
         DataError: no image, or one that cannot be decoded.
         ConfigError: an image lies where results would be written, or two images would make the same file.
     """
-    samples = [Sample(path, None, "", path.parent) for path in _files(images)]
+    samples = [Sample(path, None, "", path.parent) for path in _files(images, out)]
     names = unique_names(samples)
     _check_places(samples, names, out)
     palette = _palette(store.describe(segmenter))
@@ -111,11 +162,14 @@ def _palette(description: Mapping[str, Any]) -> NDArray[np.uint8]:
     return table
 
 
-def _files(images: Sequence[Path]) -> list[Path]:
+def _files(images: Sequence[Path], out: Path) -> list[Path]:
+    """Files, and those of folders but for what an earlier call left below `out`."""
     found: list[Path] = []
     for path in images:
         if path.is_dir():
-            inside = sorted(one for one in path.iterdir() if one.suffix.lower() in _ENDINGS)
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in _ENDINGS and one.is_file())
+            if out.resolve() != path.resolve():
+                inside = [one for one in inside if not one.resolve().is_relative_to(out.resolve())]
             if not inside:
                 raise DataError("holds no images", path, f"their names end in {', '.join(sorted(_ENDINGS))}")
             found += inside
