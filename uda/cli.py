@@ -13,6 +13,7 @@ import click
 
 from uda import __version__
 from uda.cli_options import (
+    OWN_RECIPE,
     PATH,
     Common,
     as_config_error,
@@ -22,6 +23,7 @@ from uda.cli_options import (
     given,
     jobs_option,
     loop,
+    recipes,
     run_guarded,
     settings_of_fit,
     settings_of_training,
@@ -29,15 +31,6 @@ from uda.cli_options import (
     without_machine,
 )
 from uda.core.errors import ConfigError
-
-_DEFAULT_CONFIGS = {
-    "translate": "translate/sait",
-    "segment": "segment/deeplabv2",
-    "pseudo-label": "pseudo_label/class_median",
-    "evaluate": "evaluate/cityscapes",
-    "quality": "quality/cityscapes",
-    "minicity": "minicity/standard",
-}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,7 +63,7 @@ def _stage_settings(
     layers = Layers()
     if fitted is not None:
         layers.add(str(fitted), without_machine(fitted))
-    elif references := options.configs or tuple(filter(None, [_DEFAULT_CONFIGS.get(name)])):
+    elif references := recipes(name, options, console()):
         layers.add_files([find_yaml("configs", reference) for reference in references], tiny=options.tiny)
     layers.add(f"uda {name}", arguments or {})
     if options.seed is not None:
@@ -146,7 +139,11 @@ def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
 @click.option("--pseudo", type=PATH, help="Manifest of pseudo-labelled target images.")
 @common
 def translate(options: Common, **inputs: Path | None) -> None:
-    """Fit a translator and render the source set in the look of the target, labels carried along."""
+    """Fit a translator and render the source set in the look of the target, labels carried along.
+
+    Without --config by `translate/sait`, the paper's recipe for a large GPU, or by that of the method which `--set
+    translator.name=NAME` chooses; `--config translate/minicity` is one for a CPU.
+    """
     _run_stage("translate", inputs, options)
 
 
@@ -162,7 +159,11 @@ def translate(options: Common, **inputs: Path | None) -> None:
 @click.option("--init", type=PATH, help="Weights to start from: a segment directory or a .pth/.safetensors file.")
 @common
 def segment(options: Common, **inputs: Path | None) -> None:
-    """Fit a segmenter."""
+    """Fit a segmenter.
+
+    Without --config by `segment/deeplabv2`, the papers' recipe for a large GPU, or by that of the network which `--set
+    segmenter.name=NAME` chooses; `--config segment/minicity` is one for a CPU.
+    """
     _run_stage("segment", inputs, options)
 
 
@@ -319,7 +320,7 @@ def show(name: str) -> None:
 
 
 @cli.command()
-@click.argument("stage", type=click.Choice([*_DEFAULT_CONFIGS, "prepare", "predict"]))
+@click.argument("stage", type=click.Choice([*OWN_RECIPE, "prepare", "predict"]))
 @click.argument("part", required=False)
 @some("configs", "assignments", "tiny", "as_json")
 def settings(stage: str, part: str | None, **values: Any) -> None:

@@ -28,6 +28,18 @@ PATH = click.Path(path_type=Path)
 _TRAINED = ("pseudo-label", "evaluate", "quality")
 """Verbs that show images to a segmenter, at its training's size and for its classes unless they are told others."""
 
+OWN_RECIPE = {
+    "translate": "translate/sait",
+    "segment": "segment/deeplabv2",
+    "pseudo-label": "pseudo_label/class_median",
+    "evaluate": "evaluate/cityscapes",
+    "quality": "quality/cityscapes",
+    "minicity": "minicity/standard",
+}
+"""The recipe of a verb for which no config is named."""
+_METHOD = {"translate": "translator", "segment": "segmenter", "pseudo-label": "strategy"}
+"""The setting of a verb that chooses its method."""
+
 
 @dataclass(frozen=True)
 class Common:
@@ -197,11 +209,36 @@ def settings_of_fit(name: str, options: Common, paths: Mapping[str, Path], speak
     file = None if directory is None else directory / "config.yaml"
     if name != "translate" or options.configs or file is None or not file.is_file():
         return None  # the stage tells what is no translator
+    if "translator" not in without_machine(file):
+        return None  # nor is that, though a stage left it
     if options.tiny:
         mend = "leave --tiny out, or name the --config that it was fitted with"
         raise ConfigError("its settings are as it was fitted, with no tiny overlay", file, mend)
     speaker.say(f"{name}: no --config: the settings are those of {file}")
     return file
+
+
+def recipes(name: str, options: Common, speaker: Console) -> tuple[str, ...]:
+    """The configs of a verb: those that are named, else its own recipe, or that of the method which `--set` chooses.
+
+    Args:
+        name: the verb.
+        options: what was given.
+        speaker: told where the recipe is not the verb's own.
+    """
+    from uda.core import resources
+
+    if options.configs or name not in OWN_RECIPE:
+        return options.configs
+    recipe, field, chosen = OWN_RECIPE[name], _METHOD.get(name, ""), None
+    for text in options.assignments:
+        key, _, value = text.partition("=")
+        chosen = value.strip() if key in (field, f"{field}.name") else chosen
+    own = f"{recipe.partition('/')[0]}/{chosen}"
+    if own == recipe or own not in resources.names("configs"):
+        return (recipe,)
+    speaker.say(f"{name}: no --config: the recipe is {own}, of the {field} that is chosen")
+    return (own,)
 
 
 def without_machine(file: Path) -> dict[str, Any]:

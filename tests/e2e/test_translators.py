@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,32 @@ def test_every_translator_renders_the_source(trail: Trail, tmp_path: Path, name:
     if name == "oasis":  # its discriminator is a segmenter
         scored = ("evaluate", "--config", "evaluate/minicity", "--tiny", "--target", trail.csv("val"))
         must(*scored, "--segmenter", tmp_path / name, "--out", tmp_path / "score")
+
+
+@pytest.mark.parametrize("name", [name for name in TRANSLATORS if name != "cyclegan_bdl"])
+def test_a_method_that_is_chosen_brings_its_own_recipe(trail: Trail, tmp_path: Path, name: str) -> None:
+    given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--pairs", trail.csv("train"))
+    if name in ("cyclegan", "color_transfer", "fda", "munit", "sait", "unit", "usis"):
+        given = given[:4]
+    rest = ("--guide", trail.first, "--tiny", "--dry-run", "--out", tmp_path / "out")
+    by_name = must("translate", *given, *rest, "--set", f"translator.name={name}")
+    said = f"translate: no --config: the recipe is translate/{name}, of the translator that is chosen\n"
+    assert (said in by_name.err) is (name != "sait")
+    asked = ("--set", f"translator.name={name}", "--json")
+    one, other = (
+        json.loads(must("settings", "translate", *asked, *config).out)
+        for config in ((), ("--config", f"translate/{name}"))
+    )
+    assert one == other
+
+
+def test_a_segmenter_is_no_translator_with_or_without_a_config(trail: Trail, tmp_path: Path) -> None:
+    given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--out", tmp_path / "out")
+    for option in ("--translator", "--init"):
+        for config in ((), ("--config", "translate/minicity")):
+            answer = call("translate", *given, "--guide", trail.first, option, trail.first, *config)
+            said = f"error: {trail.first}: holds a segmenter, no translator; give the directory of a finished translate"
+            assert answer.code == 3 and answer.err.splitlines()[-1] == said
 
 
 @pytest.mark.parametrize("translator", ["identity"])
