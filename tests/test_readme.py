@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -16,9 +18,16 @@ from PIL import Image
 
 from tests.e2e.conftest import must
 from uda.cli import cli
+from uda.data.label_space import load_space
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+
+
+def python_of(named: str) -> str:
+    """The README's Python that names something, as it would be typed."""
+    (code,) = [one for one in re.findall(r"```python\n(.*?)\n *```", README, re.S) if named in one]
+    return textwrap.dedent(code)
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
@@ -47,8 +56,11 @@ def test_every_folder_of_the_tree_exists_and_every_link_leads_somewhere() -> Non
 
 
 @pytest.mark.parametrize("simulator", ["my_simulator"])
-def test_ones_own_data_go_through_the_loop(tmp_path: Path, simulator: str) -> None:
-    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", README, re.S) if f"name: {simulator}" in text]
+def test_ones_own_data_go_through_the_loop(
+    tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    block, camera = (next(text for text in blocks if f"name: {name}" in text) for name in (simulator, "my_camera"))
     rng = np.random.default_rng(0)
     for domain, count in (("simulator", 3), ("camera", 4)):
         for index in range(count):
@@ -59,7 +71,7 @@ def test_ones_own_data_go_through_the_loop(tmp_path: Path, simulator: str) -> No
                 label.parent.mkdir(exist_ok=True)
                 Image.fromarray(rng.choice(np.array([0, 1, 2, 7, 255], np.uint8), (64, 128))).save(label)
     (tmp_path / "my_simulator.yaml").write_text(block)
-    (tmp_path / "my_camera.yaml").write_text('   name: my_camera\n   images: "rgb/{id}.png"\n')
+    (tmp_path / "my_camera.yaml").write_text(camera)
     for spec, folder, made in (("my_simulator", "simulator", "source"), ("my_camera", "camera", "target")):
         must("prepare", tmp_path / f"{spec}.yaml", tmp_path / folder, "--out", tmp_path / f"{made}.csv")
     assert len(pd.read_csv(tmp_path / "target.csv")) == 4
@@ -70,10 +82,18 @@ def test_ones_own_data_go_through_the_loop(tmp_path: Path, simulator: str) -> No
     must("predict", "--segmenter", segmenter, photo, "--out", tmp_path / "predicted")
     with Image.open(tmp_path / "predicted" / "0.png") as made_labels:
         assert made_labels.size == (128, 64)
+        classes = np.unique(np.asarray(made_labels)).tolist()
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    exec(python_of("load_segmenter"), {})  # the README's own lines
+    names = load_space("cityscapes19").names
+    assert capsys.readouterr().out.splitlines()[-1] == str([names[index] for index in classes])
 
 
 def test_a_translator_of_ones_own_is_fitted_and_renders(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    code = python_of("class MyTranslator")
     (tmp_path / "my_translator.py").write_text(code)
     must("minicity", "--tiny", "--out", tmp_path / "city")
     for name, layout in (("gta5", "gta5"), ("cityscapes", "cityscapes")):
