@@ -44,6 +44,50 @@ def test_all_are_found() -> None:
     assert not [path for name in COUNTS for path in (ROOT / name).rglob("*.yml")]
 
 
+SMALL = re.compile("minicity|pocket|demo|one_drive|camvid|few_pairs|no_target")
+"""Recipes of the project's own, whose numbers no paper has."""
+
+
+def without_an_origin(text: str) -> list[str]:
+    """Lines of settings with a number that no comment explains: on the line, at its group, or for all the rest."""
+    bare, above = [], []
+    if "as all without another origin" in text or "No number here is from a paper" in text:
+        return []
+    for line in text.partition("\ntiny:")[0].splitlines():
+        setting, _, comment = line.partition("#")
+        depth = len(setting) - len(setting.lstrip())
+        above = [(at, said) for at, said in above if at < depth]
+        said = bool(comment.strip()) or any(said for _, said in above)
+        if re.search(r":.*?(?<![\w.])-?\d", setting) and not said:
+            bare.append(line)
+        if setting.strip():
+            above.append((depth, said))
+    return bare
+
+
+PAPERS = [
+    path
+    for path in CONFIGS
+    if path.parts[-2] in ("translate", "segment", "pseudo_label", "evaluate", "overlays")
+    and not SMALL.search(path.stem)
+]
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: f"{path.parts[-2]}/{path.stem}")
+def test_every_number_of_a_papers_recipe_has_its_origin(path: Path) -> None:
+    assert len(PAPERS) > 25
+    assert without_an_origin(path.read_text()) == []
+
+
+def test_a_number_without_an_origin_is_found() -> None:
+    assert without_an_origin("a: 1  # paper\nb:  # paper\n  c: 2\n  d: {e: 3}\nf: name2\n") == []
+    assert without_an_origin("# Head 1.\na: 1\nb:\n  c: [0.5, x]\n  d: 2  # code\ne: -1\ntiny: {a: 2}\n") == [
+        "a: 1",
+        "  c: [0.5, x]",
+        "e: -1",
+    ]
+
+
 def label(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
