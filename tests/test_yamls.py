@@ -50,7 +50,8 @@ SMALL = re.compile("minicity|pocket|demo|one_drive|camvid|few_pairs|no_target")
 
 def without_an_origin(text: str) -> list[str]:
     """Lines of settings with a number that no comment explains: on the line, at its group, or for all the rest."""
-    bare, above = [], []
+    bare: list[str] = []
+    above: list[tuple[int, bool]] = []
     if "as all without another origin" in text or "No number here is from a paper" in text:
         return []
     for line in text.partition("\ntiny:")[0].splitlines():

@@ -295,13 +295,16 @@ def report(directories: tuple[Path, ...], out: Path | None) -> None:
 
 
 @cli.command("list")
-@click.argument("kind")
+@click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def list_kind(kind: str, as_json: bool) -> None:
-    """List translators, segmenters, adversaries, pseudo_labels, configs, pipelines, datasets, label_spaces."""
-    from uda.core.listing import entries
+def list_kind(kind: str | None, as_json: bool) -> None:
+    """List translators, segmenters, adversaries, pseudo_labels, configs, pipelines, datasets, label_spaces.
 
-    found = entries(kind)
+    Without KIND, how many there are of each.
+    """
+    from uda.core.listing import counts, entries
+
+    found = counts() if kind is None else entries(kind)
     if as_json:
         console().result(json.dumps(found, indent=2))
         return

@@ -17,6 +17,12 @@ def test_everything_listed_has_a_sentence(kind: str) -> None:
     assert not empty
 
 
+def test_kinds_are_counted() -> None:
+    found = listing.counts()
+    assert set(found) == {*listing.KINDS} - {"strategies"}
+    assert found["translators"] == f"{len(registry.names('translators'))}, by `uda list translators`"
+
+
 def test_kinds_are_told_apart() -> None:
     assert set(listing.entries("strategies")) == set(registry.names("pseudo_labels"))
     assert "cityscapes19" in listing.entries("label_spaces")

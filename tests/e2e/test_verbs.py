@@ -150,6 +150,12 @@ def test_verify_finds_a_changed_byte(trail: Trail, tmp_path: Path) -> None:
     assert answer.code == 3 and label.name in answer.out
 
 
+def test_list_says_what_kinds_there_are() -> None:
+    kinds = must("list").out.splitlines()
+    assert any(line.startswith("translators ") and line.endswith("by `uda list translators`") for line in kinds)
+    assert json.loads(must("list", "--json").out).keys() == {line.split()[0] for line in kinds}
+
+
 def test_list_show_and_doctor_answer() -> None:
     assert {"sait", "munit", "color_transfer", "identity"} <= {
         line.split()[0] for line in must("list", "translators").out.splitlines()

@@ -36,6 +36,11 @@ def entries(kind: str) -> dict[str, str]:
     raise ConfigError(f"cannot list '{kind}'", None, nearest(kind, KINDS))
 
 
+def counts() -> dict[str, str]:
+    """How many there are of each kind, and the command that lists them."""
+    return {kind: f"{len(entries(kind))}, by `uda list {kind}`" for kind in KINDS if kind not in _ALIASES}
+
+
 def _yamls(folder: str) -> dict[str, str]:
     root = resources.folder(folder)
     return {name: headline(root / f"{name}.yaml") for name in resources.names(folder)}
