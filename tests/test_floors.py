@@ -22,7 +22,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("translators", "segmenters", "adversaries", "pseudo_labels"),
     ("engine",),
     ("stages",),
-    ("assignments", "pipeline", "budget", "own_data", "turns", "cost", "runner", "iterate", "compare"),
+    (
+        *("assignments", "pipeline", "budget", "own_data", "unlabelled", "sizes", "turns", "cost", "runner"),
+        *("iterate", "compare"),
+    ),
     ("cli", "cli_options", "__main__"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

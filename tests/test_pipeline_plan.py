@@ -69,6 +69,19 @@ def test_what_is_complete_is_skipped(house: House) -> None:
     assert {action for action, _ in reasons(house, force=True).values()} == {"run"}
 
 
+@pytest.mark.parametrize(("step", "place"), [("city", "city"), ("translate@1", "round_1/translate")])
+def test_a_step_whose_manifest_cannot_be_read_is_made_anew_by_force_alone(house: House, step: str, place: str) -> None:
+    run_fake(house)
+    (house.out / place / MANIFEST).write_text("{")
+    with pytest.raises(
+        DataError, match=rf"step {step}: .*no manifest of this program .*run the stage again with --force"
+    ):
+        reasons(house)
+    found = reasons(house, force=True)
+    assert found["city"] == ("run", "--force")
+    assert found["source"] == ("run", "its input city is made first")
+
+
 def test_a_changed_setting_makes_its_step_stale_and_what_follows_from_it(house: House) -> None:
     run_fake(house)
     found = reasons(house, "labels.size=[32, 64]")

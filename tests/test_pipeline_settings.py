@@ -9,6 +9,7 @@ import pytest
 
 from tests.loop_house import BEFORE, ROUND, House
 from uda import pipeline
+from uda.core import resources
 from uda.core.console import Console
 from uda.core.errors import ConfigError
 from uda.iterate import common_seed
@@ -185,6 +186,28 @@ def test_the_label_space_is_the_pipelines_for_every_stage(house: House) -> None:
 
     assert spaces() == {"cityscapes19"}
     assert spaces("label_space=idd7") == {"idd7"}
+
+
+def test_a_label_space_of_one_step_is_refused(house: House) -> None:
+    told = (
+        "is not the label space of the other steps, cityscapes19; write --set label_space=idd7, which all steps share"
+    )
+    for head in ("segment", "oracle", "evaluate@each", "translate", "pseudo-label", "labels@1"):
+        assert house.refused(f"{head}.label_space=idd7") == f"--set: '{head}.label_space=idd7' {told}"
+    assert house.refused("label_space=idd7", "oracle.label_space=camvid11").startswith(
+        "--set: 'oracle.label_space=camvid11' is not the label space of the other steps, idd7; "
+    )
+    assert house.expand("label_space=idd7", "segment.label_space=idd7")
+    (house.folder / "own.yaml").write_text(resources.find_yaml("configs/label_spaces", "idd7").read_text())
+    assert house.expand("label_space=idd7", "segment.label_space=own.yaml")  # says the same
+    counted = house.expand("prepare.label_space=idd7", "val.label_space=null")
+    assert counted["source"].config.model_dump()["label_space"] == "idd7"
+    inputs = {"images": "translate/samples.csv", "real": "target/samples.csv"}
+    house.config("quality", {"size": [64, 128]})
+    house.graph["each_round"]["quality"] = {"stage": "quality", "config": "quality.yaml", "inputs": inputs}
+    assert house.expand("quality.label_space=idd7")  # no network of others is asked
+    inputs["segmenter"] = "segment"
+    assert f"'quality.label_space=idd7' {told}" in house.refused("quality.label_space=idd7")
 
 
 def test_seed_device_and_tiny_reach_the_stages_and_the_seed_leaves_the_data_alone(house: House) -> None:

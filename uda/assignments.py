@@ -8,13 +8,19 @@ round. Where a step is called as its stage is, as in all pipelines that ship, th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from uda.core.config import Layers
 from uda.core.errors import ConfigError, nearest
+from uda.data.label_space import load_space
+
+if TYPE_CHECKING:
+    from uda.pipeline import Step
 
 SPACE = "label_space="
 """An assignment that is all steps', by this beginning."""
-_EACH = "each"
+EACH = "each"
+"""In the place of a round: the step in every round, and no other step of its stage."""
 
 
 def recipe_of(assignment: str) -> str | None:
@@ -62,8 +68,8 @@ def by_head(
 
 def _check_round(text: str, name: str, place: str, rounds: int) -> None:
     """Refuse what stands behind the `@` where it is no round."""
-    if place != _EACH and place not in {str(number) for number in range(1, rounds + 1)}:
-        mend = f"write {name}@{_EACH}, or {name}@ROUND with one of the {rounds} rounds"
+    if place != EACH and place not in {str(number) for number in range(1, rounds + 1)}:
+        mend = f"write {name}@{EACH}, or {name}@ROUND with one of the {rounds} rounds"
         raise ConfigError(f"'{text}' names no round", "--set", mend)
 
 
@@ -77,10 +83,39 @@ def add_to(layers: Layers, settings: Mapping[str, Sequence[str]], stage: str, na
         name: the step, as the pipeline calls it.
         number: its round; None before the rounds.
     """
-    rounds = () if number is None else (f"{name}@{_EACH}", f"{name}@{number}")
+    rounds = () if number is None else (f"{name}@{EACH}", f"{name}@{number}")
     for head in dict.fromkeys((stage, name, *rounds)):
         for text in settings.get(head, []):
             layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
+
+
+def check_space(settings: Mapping[str, Sequence[str]], step: Step, name: str, own: str, shared: str) -> None:
+    """Refuse a label space of one step that is not the one of all: what others learn of it are other classes.
+
+    Args:
+        settings: what `by_head` found.
+        step: as it stands in the pipeline.
+        name: how the pipeline calls it.
+        own: its label space, once the assignments are laid over it.
+        shared: the pipeline's.
+
+    Raises:
+        ConfigError: they are two, by what they say, and the step does more than count or measure.
+    """
+    if step.stage == "prepare" or (step.stage == "quality" and "segmenter" not in step.inputs):
+        return
+    if own == shared or load_space(own) == load_space(shared):
+        return
+    reach = [text for head, texts in settings.items() if head.partition("@")[0] in (step.stage, name) for text in texts]
+    typed = next((text for text in reach if text.partition(".")[2] == f"{SPACE}{own}"), f"{name}.{SPACE}{own}")
+    mend = f"write --set {SPACE}{own}, which all steps share"
+    raise ConfigError(f"'{typed}' is not the label space of the other steps, {shared}", "--set", mend)
+
+
+def sets_sizes(assignments: Sequence[str]) -> bool:
+    """Whether one of them says how large images are, or may by a recipe."""
+    keys = (text.partition("=")[0].rpartition(".")[2] for text in assignments)
+    return any(key in ("size", "target_size", "render_size", "config") for key in keys)
 
 
 def wider_than_meant(settings: Mapping[str, Sequence[str]], steps: Mapping[str, Sequence[str]]) -> list[str]:
@@ -93,8 +128,8 @@ def wider_than_meant(settings: Mapping[str, Sequence[str]], steps: Mapping[str, 
     lines = []
     for head, texts in settings.items():
         reached = steps.get(head, ())
-        if f"{head}@{_EACH}" in reached and len(reached) > 1:
-            all_of_them = ", ".join(one.removesuffix(f"@{_EACH}") for one in reached)
-            alone = f"write {head}@{_EACH}.KEY=VALUE for the rounds' own {head}"
+        if f"{head}@{EACH}" in reached and len(reached) > 1:
+            all_of_them = ", ".join(one.removesuffix(f"@{EACH}") for one in reached)
+            alone = f"write {head}@{EACH}.KEY=VALUE for the rounds' own {head}"
             lines += [f"--set {text} reaches all {head} steps ({all_of_them}); {alone}" for text in texts]
     return lines

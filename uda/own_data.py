@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,24 +34,39 @@ def without_unwanted(planned: list[Planned], request: Request, console: Console)
     if "val" not in request.given:
         console.say("no --val: nothing is scored, so the report has no IoU table")
     dropped |= _lacking_labels(planned, request.given["target"], console)
-    kept = [one for one in planned if one.name not in dropped]
-    while True:  # what depends on something dropped goes too
-        names = {one.name for one in kept}
-        fit = [
-            one for one in kept if all(source.step is None or source.step in names for source in one.inputs.values())
-        ]
-        if len(fit) == len(kept):
-            break
-        kept = fit
-    if _rounds_learn(planned) and not _rounds_learn(kept):
+    kept = without(planned, dropped)
+    if rounds_learn(planned) and not rounds_learn(kept):
         what = f"has no labels, from which the rounds of pipeline {request.pipeline} learn"
         raise DataError(what, request.given["target"], "name labels in some of its rows, or choose another --pipeline")
     if "val" not in request.given:
         kept = _without_bounds(planned, kept, console)
     _say_shared(kept, request, console)
     _say_part(kept, console)
-    wanted = {source.step for one in kept for source in one.inputs.values()}
-    return [one for one in kept if one.name in wanted or one.stage.name not in STAGES]
+    return without_idle_data(kept)
+
+
+def without(planned: Sequence[Planned], dropped: Collection[str]) -> list[Planned]:
+    """The steps but those of these names, and but those that take something from one that goes."""
+    kept = [one for one in planned if one.name not in dropped]
+    while True:
+        names = {one.name for one in kept}
+        fit = [
+            one for one in kept if all(source.step is None or source.step in names for source in one.inputs.values())
+        ]
+        if len(fit) == len(kept):
+            return kept
+        kept = fit
+
+
+def without_idle_data(planned: Sequence[Planned]) -> list[Planned]:
+    """The steps but those that make data which no other one takes."""
+    wanted = {source.step for one in planned for source in one.inputs.values()}
+    return [one for one in planned if one.name in wanted or one.stage.name not in STAGES]
+
+
+def rounds_learn(planned: Sequence[Planned]) -> bool:
+    """Whether a segmenter is trained in the rounds."""
+    return any(one.round is not None and one.stage.name == "segment" for one in planned)
 
 
 def check_manifests(planned: Sequence[Planned]) -> None:
@@ -154,10 +169,6 @@ def _say_part(planned: Sequence[Planned], console: Console) -> None:
         if config.supervision < 1:
             mend = f"--set {name}.supervision=1 takes all"
             console.say(f"{name}: learns from {100 * config.supervision:g} % of the target's labelled rows; {mend}")
-
-
-def _rounds_learn(planned: Sequence[Planned]) -> bool:
-    return any(one.round is not None and one.stage.name == "segment" for one in planned)
 
 
 def _lacking_labels(planned: Sequence[Planned], target: Path, console: Console) -> set[str]:

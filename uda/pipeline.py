@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import Field
 
-from uda import budget, own_data
-from uda.assignments import SPACE, add_to, by_head, recipe_of, wider_than_meant
+from uda import budget, own_data, sizes, unlabelled
+from uda.assignments import SPACE, add_to, by_head, check_space, recipe_of, wider_than_meant
 from uda.core import registry
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
@@ -152,15 +152,17 @@ def expand(request: Request, console: Console) -> list[Planned]:
 
     Raises:
         ConfigError: a reference or assignment that means nothing here, a missing or idle `--data`, wrong settings.
-        DataError: one's own manifest cannot be read, or lacks the labels that the rounds learn from.
+        DataError: one's own manifest cannot be read, or it or a data set lacks the labels that the rounds learn from.
     """
     pipeline = load_pipeline(request)
-    planned = expand_graph(pipeline, request, console)
+    planned = unlabelled.without_oracle(expand_graph(pipeline, request, console), request, console)
     _check_use(pipeline, planned, request)
     bare = dict.fromkeys(one.name.partition("@")[0] for one in planned if wants_weights(one.config, one.inputs))
     if bare and not request.tiny:
         mend = "--set segment.segmenter.pretrained=FILE gives them an encoder's"
         console.say(f"{', '.join(bare)}: all weights start at random, in a recipe for pretrained ones; {mend}")
+    for line in sizes.unlike(planned, request.assignments):
+        console.say(line)
     return planned
 
 
@@ -260,7 +262,9 @@ def _plan_step(
         layers.add("--device", {"runtime": {"device": request.device}})
     add_to(layers, settings, step.stage, name, number)
     base = request.out if number is None else request.out / f"round_{number}"
-    config = _without_idle(stage, validate(stage.config, layers), name, settings)
+    config: Any = _without_idle(stage, validate(stage.config, layers), name, settings)
+    if "label_space" in fields:
+        check_space(settings, step, name, config.label_space, pipeline.label_space)
     sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}
     idle = _idle(stage, config)
     return Planned(
@@ -348,9 +352,10 @@ def plan(planned: Sequence[Planned], *, force: bool) -> list[tuple[Planned, Deci
     """
     own_data.check_manifests(planned)
     running: set[str] = set()
-    found = []
+    found, labels = [], unlabelled.Labels(planned)
     for one in planned:
         try:
+            labels.check(one, running)
             _check(one, running)
             decision = _decide(one, running, force=force)
         except UdaError as error:
@@ -378,7 +383,7 @@ def _check(one: Planned, running: Collection[str]) -> None:
 def _decide(one: Planned, running: Collection[str], *, force: bool) -> Decision:
     waits = [source.step for source in one.inputs.values() if source.step in running]
     if waits:
-        check_place(one.stage, one.out)
+        check_place(one.stage, one.out, force=force)
         return Decision("run", f"its input {waits[0]} is made first")
     paths = {name: source.path for name, source in one.inputs.items()}
     return decide(one.stage, one.config, paths, one.out, force=force)

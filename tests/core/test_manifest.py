@@ -20,6 +20,7 @@ from uda.core.manifest import (
     read_manifest,
     read_receipts,
     receipts_digest,
+    unread_stage,
     verify,
     write_atomically,
     write_receipts,
@@ -55,8 +56,14 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"stage": "s"}', '{"surprise": 1}'])
 def test_a_broken_manifest_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)
-    with pytest.raises(DataError, match=r"no manifest of this program.*--force"):
+    with pytest.raises(DataError, match=r"no manifest of this program.*; remove its folder if it is not wanted"):
         read_manifest(tmp_path)
+    assert unread_stage(tmp_path) is None
+    (tmp_path / RECEIPTS).write_text("path,size,sha256\n")
+    if (maker := {"{": "", '{"stage": "s"}': "s"}.get(text)) is not None:
+        with pytest.raises(DataError, match=r"no manifest of this program.*; run the stage again with --force"):
+            read_manifest(tmp_path)
+    assert unread_stage(tmp_path) == maker
 
 
 def test_a_manifest_of_another_schema_is_not_read_as_if_it_were_this_ones(tmp_path: Path) -> None:

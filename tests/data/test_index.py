@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.data import fakes
 from uda.core.errors import ConfigError, DataError
-from uda.core.resources import folder
+from uda.core.resources import find_yaml, folder
 from uda.data.index import Report, check_index, index_dataset, pairs_with
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.pairs import natural_key
@@ -217,9 +217,23 @@ def test_notes_tell_of_mixed_and_unknown_sizes_and_missing_images(tmp_path: Path
     assert report.notes == [
         "2 image sizes are mixed",
         "sizes that gta5 is not known to have: 8x20, 12x20",
-        "2 of the 24966 official images of gta5; see data_manifests/known_defects.csv",
+        "2 of the 24966 official images of gta5; `uda show gta5` tells known defects",
     ]
     assert report.ignored_classes == () and report.empty_classes == ()
+
+
+def test_a_selection_is_told_as_one_and_not_as_missing_images(tmp_path: Path) -> None:
+    fakes.gta5(tmp_path, count=3)
+    spec = load_spec("gta5")
+    whole = index_dataset(tmp_path, spec)
+    some = replace(whole, pairs=whole.pairs[:1], left_out=2)
+    assert check_index(some, spec, load_space("idd7")).notes[-1] == "1 of its 3 images are selected"
+
+
+def test_every_spec_with_known_defects_tells_them_where_the_note_sends_people() -> None:
+    table = pd.read_csv(folder("data_manifests") / "known_defects.csv", dtype=str)
+    for row in table.itertuples():
+        assert str(row.first_id) in find_yaml("configs", f"datasets/{row.dataset}").read_text()
 
 
 def test_real_camvid_is_whole_and_counts_as_by_hand() -> None:

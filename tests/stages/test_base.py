@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -213,13 +213,27 @@ def test_force_runs_what_is_complete_again(canvas: Path) -> None:
     assert go(canvas, force=True).reason == "--force"
 
 
-def test_checks_come_before_anything_is_touched(canvas: Path) -> None:
+def test_checks_come_before_anything_is_said_or_touched(canvas: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(config: Any, inputs: Mapping[str, Path]) -> None:
         raise ConfigError(f"{config.colour} does not go on {inputs['canvas'].name}")
 
     with pytest.raises(ConfigError, match=r"red does not go on canvas\.csv"):
         go(canvas, stage=dataclasses.replace(PAINT, check=refuse))
     assert [path.name for path in canvas.parent.iterdir()] == ["canvas.csv"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_check_looks_once_at_what_is_run_and_not_at_what_is_complete(
+    canvas: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked = []
+    checked = dataclasses.replace(PAINT, check=lambda config, inputs: looked.append(dict(inputs)))
+    go(canvas, stage=checked)
+    assert looked == [{"canvas": canvas}]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2].partition(" ")[0] for line in told] == ["running", "done"]
+    go(canvas, stage=checked)
+    assert len(looked) == 1
 
 
 def test_missing_and_unknown_inputs_are_told(canvas: Path, tmp_path: Path) -> None:
@@ -259,11 +273,55 @@ def test_results_stay_valid_where_they_are_moved(canvas: Path, tmp_path: Path) -
     assert decide(PAINT, PaintConfig(), {"canvas": canvas}, tmp_path / "elsewhere", force=False).action == "skip"
 
 
-def test_a_broken_manifest_is_told_and_not_overwritten(canvas: Path) -> None:
-    go(canvas)
-    (canvas.parent / "out" / MANIFEST).write_text("{")
-    with pytest.raises(DataError, match="no manifest of this program"):
-        go(canvas)
+def _later(old: dict[str, Any]) -> str:
+    """A manifest as a later version of this program might write it."""
+    return json.dumps({**old, "schema": 2, "novelty": {}})
+
+
+UNREADABLE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "broken": lambda old: "{",
+    "cut": lambda old: json.dumps({"stage": old["stage"]}),
+    "no text": lambda old: "",
+    "later": _later,
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_manifest_that_cannot_be_read_is_told_and_replaced_by_force_alone(canvas: Path, kind: str) -> None:
+    first, file = go(canvas), canvas.parent / "out" / MANIFEST
+    file.write_text(UNREADABLE[kind](json.loads(file.read_text())))
+    before = snapshot(canvas.parent)
+    for ask in (what, go):
+        with pytest.raises(DataError, match=r"no manifest of this program.*; run the stage again with --force"):
+            ask(canvas)
+    assert snapshot(canvas.parent) == before
+    decision = what(canvas, force=True)
+    assert (decision.action, decision.reason) == ("run", "--force")
+    assert go(canvas, force=True).outputs == first.outputs
+    assert verify(canvas.parent / "out", deep=True) == []
+    assert sorted(path.name for path in canvas.parent.iterdir()) == ["canvas.csv", "out"]
+
+
+def test_results_of_another_stage_are_not_replaced_though_their_manifest_cannot_be_read(canvas: Path) -> None:
+    go(canvas, stage=dataclasses.replace(PAINT, name="draw"))
+    file = canvas.parent / "out" / MANIFEST
+    file.write_text(_later(json.loads(file.read_text())))
+    before = snapshot(canvas.parent)
+    for force in (False, True):
+        with pytest.raises(ConfigError, match="out: holds the results of 'draw'; choose another --out"):
+            go(canvas, force=force)
+    assert snapshot(canvas.parent) == before
+
+
+def test_a_file_like_a_manifest_that_no_receipts_lie_beside_is_never_replaced(canvas: Path) -> None:
+    out = canvas.parent / "out"
+    out.mkdir()
+    (out / MANIFEST).write_text(json.dumps({"stage": "paint", "actors": 3}))
+    before = snapshot(canvas.parent)
+    for force in (False, True):
+        with pytest.raises(DataError, match=r"no manifest of this program.*; remove its folder if it is not wanted"):
+            go(canvas, force=force)
+    assert snapshot(canvas.parent) == before
 
 
 def test_the_fingerprint_is_a_function_of_stage_settings_and_inputs_alone(canvas: Path) -> None:

@@ -20,6 +20,7 @@ from uda.core.errors import DataError
 SCHEMA = 1
 MANIFEST = "manifest.json"
 RECEIPTS = "files.csv"
+_REMOVE = "remove its folder if it is not wanted, and run the stage again"
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,30 @@ def read_manifest(path: Path) -> Manifest | None:
             raise ValueError(f"its schema is {manifest.schema}, this program's {SCHEMA}")
         return manifest
     except (ValueError, TypeError) as error:
-        raise DataError(
-            f"is no manifest of this program ({error})", file, "run the stage again with --force"
-        ) from error
+        mend = "run the stage again with --force" if unread_stage(file.parent) is not None else _REMOVE
+        raise DataError(f"is no manifest of this program ({error})", file, mend) from error
+
+
+def unread_stage(folder: Path) -> str | None:
+    """The stage that left a manifest which cannot be read here: old results, which that stage may replace.
+
+    Returns:
+        Its name; "" where that cannot be read either, and receipts beside it tell that a stage left it; None where
+        nothing says that the folder is a stage's.
+    """
+    received = (folder / RECEIPTS).is_file()
+    try:
+        data = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return "" if received else None
+    if not _is_a_stages(data) or not (received or data.get("schema", SCHEMA) != SCHEMA):
+        return None
+    return str(data.get("stage", ""))
+
+
+def _is_a_stages(data: Any) -> bool:
+    """Whether a JSON of a manifest's name is one, and not somebody else's."""
+    return isinstance(data, dict) and bool(data.keys() & {"stage", "fingerprint"})
 
 
 def owning_manifest(folder: Path) -> Manifest | None:
@@ -97,7 +119,7 @@ def owning_manifest(folder: Path) -> Manifest | None:
             data = json.loads(file.read_text())
         except ValueError:  # a broken one may be a stage's, whose receipts lie beside it
             data = {"stage": None} if (folder / RECEIPTS).is_file() else None
-        if not (isinstance(data, dict) and data.keys() & {"stage", "fingerprint"}):
+        if not _is_a_stages(data):
             return None
     return read_manifest(folder)
 

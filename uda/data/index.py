@@ -254,7 +254,9 @@ def _notes(report: Report, index: Index, spec: DatasetSpec) -> list[str]:
     if strange:
         notes.append(f"sizes that {spec.name} is not known to have: " + ", ".join(f"{h}x{w}" for h, w in strange))
     found = Counter(pair.split for pair in index.pairs)
-    known = "; see data_manifests/known_defects.csv" if _facts(spec, "known_defects") else ""
+    if index.left_out:
+        return [*notes, f"{len(index.pairs)} of its {len(index.pairs) + index.left_out} images are selected"]
+    known = f"; `uda show {spec.name}` tells known defects" if _facts(spec, "known_defects") else ""
     for split, official in ((row["split"], int(row["images"])) for row in _facts(spec, "counts")):
         if split in found and found[split] != official:
             of = f"{spec.name} {split}".strip()

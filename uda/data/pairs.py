@@ -55,6 +55,7 @@ class Index:
         defects: files that found no partner.
         unlabelled: splits ("" where the data set has none) without a single label file.
         unfit: image files in the images' folders that fit no pattern, by that folder, which is relative to the root.
+        left_out: how many pairs are not among `pairs` because others were chosen.
     """
 
     root: Path
@@ -62,6 +63,7 @@ class Index:
     defects: tuple[Defect, ...]
     unlabelled: tuple[str, ...]
     unfit: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    left_out: int = 0
 
 
 IMAGE_ENDINGS = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError, DataError
 from uda.core.inputs import column_values, input_digest, is_yaml_path, manifest_instead, step_of_run
-from uda.core.manifest import Manifest, complete_manifest, owning_manifest, read_manifest
+from uda.core.manifest import Manifest, complete_manifest, owning_manifest, read_manifest, unread_stage
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
 from uda.core.training import RuntimeConfig, share_of
@@ -63,6 +63,7 @@ class Stage:
         run: does the work and returns metrics.
         required: names of inputs that must be given.
         optional: names of inputs that may be given.
+        one_of: names of optional inputs of which one must be given, and no more.
         foreign: names of inputs that are folders which no stage made (a data set, somebody's predictions).
         repeated: names of inputs that may be given several times, each as `NAME.LABEL`; the label is fingerprinted.
         manifests: names of inputs that are manifests; the others are folders, or files of weights.
@@ -81,6 +82,7 @@ class Stage:
     run: Callable[[Job], dict[str, Any]]
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     manifests: tuple[str, ...] = ()
@@ -118,7 +120,7 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     # Where inputs lie is recorded but not fingerprinted: moved results stay valid.
     content = {name: one["digest"] for name, one in digests.items()}
     fingerprint = digest([stage.name, stage.version, settings, content])
-    old = check_place(stage, out)
+    old = check_place(stage, out, force=force)
     run = RunDirectory(out)
     interrupted = run.interrupted(fingerprint, forced=force)
     if force and interrupted is not None:
@@ -136,11 +138,16 @@ def decide(stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: P
     return Decision(action, reason, fingerprint, settings, digests)  # type: ignore[arg-type]  # literals by branch
 
 
-def check_place(stage: Stage, out: Path) -> Manifest | None:
+def check_place(stage: Stage, out: Path, *, force: bool = False) -> Manifest | None:
     """Refuse a place for a stage's results that is a file, below one, or holds something else.
 
+    Args:
+        stage: whose results they are.
+        out: the place.
+        force: what the stage has left there is replaced, be it that its manifest cannot be read any more.
+
     Returns:
-        What the stage says of the results that it has left there; None where there are none.
+        What the stage says of the results that it has left there; None where there are none, or it cannot be read.
 
     Raises:
         ConfigError: the place is another's.
@@ -148,7 +155,14 @@ def check_place(stage: Stage, out: Path) -> Manifest | None:
     """
     if (file := next((folder for folder in out.parents if folder.is_file()), None)) is not None:
         raise ConfigError("is a file, not a folder", file, "choose another --out")
-    old = owning_manifest(out) if out.is_dir() else None
+    try:
+        old = owning_manifest(out) if out.is_dir() else None
+    except DataError:
+        if (maker := unread_stage(out)) and maker != stage.name:
+            raise ConfigError(f"holds the results of '{maker}'", out, "choose another --out") from None
+        if not force or maker is None:
+            raise
+        return None
     if old is None and out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise ConfigError("exists and was not made by this program", out, "choose another --out")
     if old is not None and old.stage != stage.name:
@@ -211,6 +225,7 @@ def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
     unknown = given - set(stage.required) - set(stage.optional)
     if unknown:
         raise ConfigError(f"takes no input {', '.join(sorted(unknown))}", f"uda {stage.name}")
+    check_one_of(stage.name, stage.one_of, given)
     for name, path in inputs.items():
         if (head := name.partition(".")[0]) in stage.foreign or not path.is_dir():
             continue
@@ -219,6 +234,16 @@ def _check_inputs(stage: Stage, inputs: Mapping[str, Path]) -> None:
         step = None if owning_manifest(path) else step_of_run(path, _MAKERS.get(head, stage.name))
         if step is not None:
             raise DataError("is a run's directory, not a step's", path, f"give {step}")
+
+
+def check_one_of(stage: str, names: Collection[str], given: Collection[str]) -> None:
+    """Refuse none and several of inputs of which a stage takes one.
+
+    Raises:
+        ConfigError: not one of them is given.
+    """
+    if names and sum(name in given for name in names) != 1:
+        raise ConfigError(f"needs one of {' and '.join(f'--{name} DIR' for name in names)}", f"uda {stage}")
 
 
 def _difference(old: Manifest, stage: Stage, settings: Mapping[str, Any], content: Mapping[str, str]) -> str:
@@ -254,12 +279,18 @@ def _short(value: Any) -> Any:
 def execute(
     stage: Stage, config: StageConfig, inputs: Mapping[str, Path], out: Path, console: Console, *, force: bool = False
 ) -> Manifest:
-    """Run a stage, go on with it, or skip it, saying which and why.
+    """Run a stage, go on with it, or skip it, saying which and why, once its check has passed; skipping needs none.
 
     Returns:
         The manifest of the complete stage directory.
+
+    Raises:
+        ConfigError: of `decide` or of the stage's check; nothing has been said or written.
+        DataError: the same, or what the stage's work tells.
     """
     decision = decide(stage, config, inputs, out, force=force)
+    if stage.check is not None and decision.action != "skip":
+        stage.check(config, inputs)
     verb = "starting over" if decision.action == "resume" and not stage.resumes else _VERB[decision.action]
     console.say(f"{stage.name} -> {out}: {verb} ({decision.reason})")
     if force and decision.action == "resume":
@@ -268,8 +299,6 @@ def execute(
         manifest = read_manifest(out)
         assert manifest is not None
         return manifest
-    if stage.check is not None:
-        stage.check(config, inputs)
     with contextlib.closing(RunDirectory(out, console.say)) as run:
         return _execute(stage, config, inputs, run, decision, console, force=force)
 

@@ -25,10 +25,12 @@ from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
     from uda.data import index as indexing
+    from uda.data import pairs as pairing
     from uda.data import samples as manifests
 else:
     indexing = lazy_import("uda.data.index")
     manifests = lazy_import("uda.data.samples")
+    pairing = lazy_import("uda.data.pairs")
 
 _SHOWN = 5
 """Defects that are named on the console; all are in the JSON."""
@@ -84,7 +86,8 @@ def _report(config: PrepareConfig, root: Path, console: Console) -> tuple[Any, l
     if not config.labels and spec.labels is not None and not config.select.classes:  # classes are told by labels
         spec = spec.model_copy(update={"labels": None, "ignored": (*spec.ignored, spec.labels)})
     index = indexing.index_dataset(root, spec, config.split)
-    index = replace(index, pairs=_select(index.pairs, config, spec, space, root, console))
+    chosen = _select(index.pairs, config, spec, space, root, console)
+    index = replace(index, pairs=chosen, left_out=len(index.pairs) - len(chosen))
     with console.progress(f"prepare {spec.name}", len(index.pairs)) as progress:
         report = indexing.check_index(index, spec, space, workers=config.threads, progress=progress.update)
     reference = config.dataset if spec.file is None or config.dataset != str(spec.file) else str(spec.file.absolute())
@@ -123,8 +126,35 @@ def _select(
         if not chosen:
             mend = "take another split or other classes, or lower select.class_share"
             raise DataError(f"no label shows {' or '.join(select.classes)}", root, mend)
-    chosen = chosen[: select.first] if select.first is not None else chosen
-    return tuple(chosen[-select.last :] if select.last is not None else chosen)
+    return tuple(_cut(chosen, select))
+
+
+def _cut(pairs: Sequence[Any], select: Selection) -> Sequence[Any]:
+    """The first and last of the pairs, as the settings say."""
+    pairs = pairs[: select.first] if select.first is not None else pairs
+    return pairs[-select.last :] if select.last is not None else pairs
+
+
+def labelled_by_name(config: PrepareConfig, root: Path) -> list[bool] | None:
+    """Whether each image that would be taken has a label, as far as names tell; no file is opened.
+
+    Args:
+        config: the stage's settings; `labels: false` is not asked about here.
+        root: the data set.
+
+    Returns:
+        An entry for each row of the manifest, short of defects in files; None where labels must be opened to choose.
+
+    Raises:
+        ConfigError: the spec is missing or wrong, or has no such split.
+        DataError: there is no such folder, it cannot be read, or no image in it fits the spec.
+    """
+    select = config.select
+    if select.classes:
+        return None
+    found = pairing.index_dataset(root, load_spec(config.dataset), config.split).pairs
+    chosen = [pair for pair in found if not select.groups or pair.group in select.groups]
+    return [pair.label is not None for pair in _cut(chosen, select)]
 
 
 def _judge(config: PrepareConfig, report: Any, root: Path, where: Path | None, console: Console) -> None:

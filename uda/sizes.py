@@ -1,0 +1,131 @@
+"""Sizes that fit together: images are shown to a segmenter as large as those it learns from, translations too.
+
+Only what is set is told: where a recipe alone has two sizes, it means them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from uda.assignments import EACH, sets_sizes
+from uda.core.config import Size
+
+if TYPE_CHECKING:
+    from uda.pipeline import Planned
+
+
+@dataclass(frozen=True)
+class _Unlike:
+    """A step whose images are of another size than a segmenter is trained at.
+
+    Attributes:
+        step: whose size can be set.
+        key: its setting.
+        has: height and width that it has.
+        wanted: those of the segmenter.
+        segmenter: the step that trains it.
+    """
+
+    step: Planned
+    key: str
+    has: Size
+    wanted: Size
+    segmenter: Planned
+
+
+def unlike(planned: Sequence[Planned], assignments: Sequence[str]) -> list[str]:
+    """A line for steps that show target images to a segmenter at another size, and one for translations that are small.
+
+    Args:
+        planned: all steps.
+        assignments: what was set; where no size is among it, nothing is looked at.
+    """
+    if not sets_sizes(assignments):
+        return []
+    lines, typed = [], {text.partition(".")[0] for text in assignments}
+    for steps in _alike(_shown(planned)):
+        what = f"{_names([one.step for one in steps])} show target images at {_text(steps[0].has)} to"
+        what += f" segmenters that learn at {_text(steps[0].wanted)} ({_names([one.segmenter for one in steps])})"
+        lines.append(f"{what}; {_mend(steps, planned, typed)} makes them alike")
+    for steps in _alike(_rendered(planned)):
+        what = f"{_names([one.step for one in steps])} render images at {_text(steps[0].has)} for"
+        what += f" segmenters that learn at {_text(steps[0].wanted)} ({_names([one.segmenter for one in steps])})"
+        lines.append(f"{what}; {_mend(steps, planned, typed)} makes them alike")
+    return lines
+
+
+def _shown(planned: Sequence[Planned]) -> Iterator[_Unlike]:
+    """Steps that show target images to a segmenter at another size than it learns from them, or from the source's."""
+    makers = {one.name: one for one in planned if one.stage.name == "segment"}
+    for one in planned:
+        source, config = one.inputs.get("segmenter"), _config(one)
+        if source is None or source.step not in makers or "target" not in one.inputs or config.size is None:
+            continue
+        made = makers[source.step]
+        # The oracle's source is the target.
+        is_oracle = made.reads_target_labels and not {"target", "pseudo"} & set(made.inputs)
+        trained = _config(made).size if is_oracle else _config(made).target_size or _config(made).size
+        if trained != config.size:
+            yield _Unlike(one, "size", config.size, trained, made)
+
+
+def _rendered(planned: Sequence[Planned]) -> Iterator[_Unlike]:
+    """Translations that are smaller than what a segmenter that learns from them is trained at."""
+    makers = {one.name: one for one in planned if one.stage.name == "translate"}
+    for one in (one for one in planned if one.stage.name == "segment"):
+        for source in (one.inputs[key] for key in ("source", "also") if key in one.inputs):
+            if source.step not in makers:
+                continue
+            maker, size = makers[source.step], _config(one).size
+            key = "size" if _config(maker).render_size is None else "render_size"
+            made: Size = getattr(maker.config, key)
+            if any(side < wanted for side, wanted in zip(made, size, strict=True)):
+                yield _Unlike(maker, key, made, size, one)
+
+
+def _alike(found: Iterator[_Unlike]) -> list[list[_Unlike]]:
+    """The steps of the same two sizes together."""
+    groups: dict[tuple[str, Size, Size], list[_Unlike]] = {}
+    for one in found:
+        groups.setdefault((one.key, one.has, one.wanted), []).append(one)
+    return [*groups.values()]
+
+
+def _mend(found: Sequence[_Unlike], planned: Sequence[Planned], typed: Collection[str]) -> str:
+    """The assignments that give these steps the size that is wanted.
+
+    Args:
+        found: of the same sizes.
+        planned: all steps; one assignment is enough where all steps of a stage are found.
+        typed: what stands before the dots of assignments: over a step's own, a stage's is nothing.
+    """
+    key, wanted, names = found[0].key, found[0].wanted, {one.step.name for one in found}
+    heads: list[str] = []
+    for stage in dict.fromkeys(one.step.stage.name for one in found):
+        peers = [one for one in planned if one.stage.name == stage]
+        steps = {one.name.partition("@")[0] for one in peers}
+        narrower = any(head != stage and head.partition("@")[0] in steps for head in typed)
+        if not narrower and all(one.name in names for one in peers):
+            heads.append(stage)
+            continue
+        for one in (one for one in peers if one.name in names):
+            name = one.name.partition("@")[0]
+            in_all_rounds = all(peer.name in names for peer in peers if peer.name.partition("@")[0] == name)
+            of_all_rounds = f"{name}@{EACH}" if name == stage else name  # the plain name is the stage's
+            heads.append(of_all_rounds if in_all_rounds else one.name)
+    return " ".join(f"--set {head}.{key}=[{wanted[0]},{wanted[1]}]" for head in dict.fromkeys(heads))
+
+
+def _config(one: Planned) -> Any:
+    return one.config
+
+
+def _names(steps: Sequence[Planned]) -> str:
+    """Names of steps, each once for all rounds."""
+    return ", ".join(dict.fromkeys(one.name.partition("@")[0] for one in steps))
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
