@@ -75,7 +75,9 @@ def test_a_label_of_another_shape_is_not_the_images_own(trail: Trail, tmp_path: 
         label.crop((0, 0, 40, 50)).save(own.with_name("0.png"))
     segment = ("segment", *SEGMENT, "--source", own, "--target", trail.csv("train"), "--out", tmp_path / "out")
     score = ("evaluate", "--tiny", "--segmenter", trail.first, "--target", own, "--out", tmp_path / "score")
-    for command in (segment, score):
+    domains = ("--source", trail.csv("source"), "--target", trail.csv("train"))
+    pairs = (*OASIS, *domains, "--pairs", own, "--out", tmp_path / "pairs")
+    for command in (segment, score, pairs):
         answer = call(*command)
         assert answer.code == 3
         assert "0.png: label 50x40, image 64x128 (height x width): not one picture" in answer.err

@@ -74,6 +74,22 @@ def test_a_translator_of_other_classes_is_refused_and_other_settings_are_told(tr
     assert answer.code == 2 and f"{fitted}: was fitted for other classes; use the label space" in answer.err
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("key", "size", "fitting"),
+    [("size", [65, 128], [64, 128]), ("render_size", [64, 99], [64, 100]), ("augment.crop", [61, 64], [60, 64])],
+)
+def test_a_size_that_the_network_cannot_divide_is_refused(
+    city: Trail, tmp_path: Path, key: str, size: list[int], fitting: list[int], dry: tuple[str, ...]
+) -> None:
+    given = ("--config", "translate/cyclegan", "--tiny", *data(city), "--set", f"{key}={size}")
+    answer = call("translate", *given, "--out", tmp_path / "out", *dry)
+    assert answer.code == 2 and answer.out == ""
+    wanted = f"error: {key}: {size} is not divisible by 4, as translator cyclegan needs; use {fitting}"
+    assert answer.err.splitlines() == [wanted]  # no word of a run before
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("setting", ["noise=0.1", "blur.probability=0.5", "color_jitter.probability=0.5"])
 def test_random_colours_are_refused_for_a_translator(city: Trail, tmp_path: Path, setting: str) -> None:
     given = ("--config", "translate/cyclegan", "--tiny", *data(city))

@@ -7,13 +7,24 @@ import torch
 from uda.core.errors import DataError
 from uda.data.batch import Batch
 from uda.translators.base import Setting
-from uda.translators.color_transfer import ColorTransfer, ColorTransferConfig, match_histograms, match_statistics
+from uda.translators.color_transfer import (
+    LEAST_DEVIATION,
+    ColorTransfer,
+    ColorTransferConfig,
+    match_histograms,
+    match_statistics,
+)
 from uda.translators.identity import Identity, IdentityConfig
 
 
 def greyish(seed: int, low: float, high: float, size: int = 16) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(2, 3, size, size, generator=generator) * (high - low) + low
+
+
+def lab_of(images: torch.Tensor) -> torch.Tensor:
+    lab: torch.Tensor = kornia.color.rgb_to_lab((images + 1) / 2)
+    return lab
 
 
 def test_statistics_become_the_references() -> None:
@@ -33,6 +44,32 @@ def test_a_flat_image_takes_the_mean_colour_without_dividing_by_zero() -> None:
     made = match_statistics(torch.zeros(1, 3, 4, 4), greyish(1, -0.1, 0.1)[:1])
     assert torch.isfinite(made).all()
     assert (made[..., 0, 0] - made[..., 3, 3]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["ramp", "noise"])
+def test_a_grey_image_takes_the_mean_colour_and_no_coloured_noise(kind: str) -> None:
+    draws = torch.Generator().manual_seed(0)
+    levels = torch.arange(256) if kind == "ramp" else torch.randint(0, 256, (256,), generator=draws)
+    grey = (levels / 255 * 2 - 1).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    colourful = greyish(1, -0.5, 0.5)[:1]
+    wanted = lab_of(colourful)
+    assert wanted.std((2, 3)).min() > 10
+    made = match_statistics(grey, colourful)
+    lab = lab_of(made)
+    assert torch.allclose(lab.mean((2, 3)), wanted.mean((2, 3)), atol=0.3)
+    assert lab[:, 1:].std((2, 3)).max() < 0.2  # LAB units: rounding errors scaled up to the reference's would be 10
+    assert lab[:, 0].std() == pytest.approx(float(wanted[:, 0].std()), abs=0.1)
+
+
+def test_pale_images_are_scaled_in_full_down_to_the_bound_and_by_no_more_below_it() -> None:
+    pattern = (greyish(3, -1, 1)[:1] - greyish(3, -1, 1)[:1].mean((2, 3), keepdim=True)) / 2
+    colourful = greyish(1, -0.1, 0.1)[:1]
+    wanted = lab_of(colourful).std((2, 3), correction=0)
+    for strength in (0.1, 0.01, 0.001):
+        pale = pattern * strength
+        std = lab_of(pale).std((2, 3), correction=0)
+        made = lab_of(match_statistics(pale, colourful)).std((2, 3), correction=0)
+        assert torch.allclose(made, wanted * (std / LEAST_DEVIATION).clamp(max=1), rtol=0.02, atol=0.02)
 
 
 def test_histograms_become_the_references() -> None:

@@ -63,3 +63,18 @@ def test_reconstruction_falls_within_sixty_steps() -> None:
     assert last["reconstruction"] < 0.6 * first["reconstruction"]
     assert last["image_cycle"] < 0.8 * first["image_cycle"]
     assert last["symmetric_ce"] < first["symmetric_ce"]
+    listens(translator)
+
+
+def listens(translator: Sait) -> None:
+    """See that a fitted translator has not learnt to do without its guidance: another image's changes the picture."""
+    images = draw("source", torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        made = translator.translate(Batch(images), generator=torch.Generator()).images_BCHW
+        swapped = translator.swap_guidance(Batch(images))
+    assert swapped is not None
+    change_BHW = (swapped.images_BCHW - made).abs().mean(1)
+    classes_BHW = nearest_colour(images).argmax(1)
+    other_BHW = classes_BHW != classes_BHW.roll(-1, dims=0)
+    assert change_BHW.mean() > 0.1  # of 2, from black to white
+    assert change_BHW[other_BHW].mean() > 2 * change_BHW[~other_BHW].mean()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from uda.core.errors import ConfigError
 from uda.nets.blocks import convolution, halved
+from uda.nets.sizes import scales_side
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -29,7 +30,7 @@ class MultiScaleDiscriminator(nn.Module):
     def __init__(self, width: int, layers: int, scales: int, *, details: float = 0.0, maps: int = 0) -> None:
         super().__init__()
         self.details = details
-        self.smallest = 2 ** (layers + scales - 1)
+        self.smallest = scales_side(layers, scales)
         self.scales = nn.ModuleList([_patch_discriminator(3 + maps, width, layers) for _ in range(scales)])
 
     def forward(self, images_BCHW: Tensor) -> list[Tensor]:

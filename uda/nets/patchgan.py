@@ -17,6 +17,7 @@ from uda.core.errors import ConfigError
 from uda.nets.blocks import instance_norm
 from uda.nets.init import initialise
 from uda.nets.patch_discriminator import fine_details
+from uda.nets.sizes import patch_side
 
 NormKind = Literal["batch", "instance", "none"]
 
@@ -58,7 +59,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, in_channels: int, width: int, layers: int, norm: NormKind, details: float = 0.0) -> None:
         super().__init__()
         self.details = details
-        self.smallest = 3 * 2**layers if layers else 1
+        self.smallest = patch_side(layers)
         kernel, border = (4, 1) if layers else (1, 0)
         widths = [width * min(2**level, 8) for level in range(max(layers, 1) + 1)]
         first = nn.Conv2d(in_channels + (3 if details else 0), width, kernel, 2 if layers else 1, border)

@@ -7,15 +7,14 @@ weights of torchvision and timm, and files of this library all find their places
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ _RENAMED = (
     (re.compile(r"^classifier\.[34]\."), "fc7."),
     (re.compile(r"^(conv\d_\d)(?=\.)"), lambda match: _VGG.get(match[1], match[1])),
 )
+_MEND = "give a .safetensors file, or what torch.save(network.state_dict(), FILE) has written"
 _ENOUGH = 0.8
 """Part of the encoder that a file must fill: VGG without its linear layers does, a ResNet-50 in a ResNet-101 not."""
 
@@ -73,20 +73,33 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a PyTorch checkpoint, on the CPU; no code in the file is run.
 
     Raises:
-        DataError: missing, not readable without running code, or without tensors.
+        DataError: missing, no file of tensors, damaged, not readable without running code, or without tensors.
     """
     if not path.is_file():
         raise DataError("no such weights file", path, "give the path of a .pth, .pt or .safetensors file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)  # type: ignore[no-any-return]  # untyped in safetensors
-        found = _tensors(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"cannot be read as weights ({reason})", path, "save it as a state dict") from error
+        with warnings.catch_warnings(action="ignore"):  # of TorchScript, which is refused below
+            found = _tensors(torch.load(path, map_location="cpu", weights_only=True))
+    except OSError as error:
+        raise DataError(f"cannot be opened ({error.strerror or error})", path, "see that it may be read") from error
+    except Exception as error:  # any at all, IndexError and struct.error too, by what stands in a file of another kind
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise
+        raise DataError(_not_tensors(error), path, _MEND) from error
     if not found:
-        raise DataError("holds no tensors by name", path, "save it as a state dict")
+        raise DataError("holds no tensors by name", path, _MEND)
     return found
+
+
+def _not_tensors(error: Exception) -> str:
+    """What a file is that is no state dict; torch's own words are of its versions, and of options that run its code."""
+    if match := re.search(r"Unsupported global: GLOBAL ([A-Za-z_][\w.]*) was not", str(error)):
+        return f"holds {match[1]} and not tensors alone, and no code of a file is run"
+    if "TorchScript" in str(error):
+        return "holds a program (TorchScript) and not tensors alone, and no code of a file is run"
+    return "is no file of tensors (a state dict), or a damaged one"
 
 
 def load_weights(network: nn.Module, path: Path, *, encoder_only: bool = False) -> Loaded:

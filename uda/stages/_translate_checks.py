@@ -14,7 +14,7 @@ from uda.data.label_space import LabelSpace, load_space
 from uda.segmenters import _store as store
 from uda.stages._labels import require_labels, require_some_labels
 from uda.stages.base import check_divisible, check_shared
-from uda.translators.base import Direction, Setting
+from uda.translators.base import AbstractTranslator, Direction, Setting, TranslatorConfigBase
 
 if TYPE_CHECKING:
     from uda.stages.translate import TranslateConfig
@@ -38,12 +38,8 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
         ConfigError: two settings, or a setting and the inputs, contradict one another; an input is missing.
         DataError: an input holds no labels or no translator.
     """
-    method = registry.load("translators", config.translator.name)
-    sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
-    for key, size in sizes.items():
-        check_divisible(
-            key, size or config.size, method.multiple_of(config.translator), f"translator {config.translator.name}"
-        )
+    method: type[AbstractTranslator] = registry.load("translators", config.translator.name)
+    _check_sizes(config, method)
     for way in config.target_directions:
         if way not in method.directions:
             key, why = TARGET_WAYS[way]
@@ -54,11 +50,11 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     if config.samples > 1 and not method.varies(config.translator):
         raise ConfigError(f"{config.translator.name} as configured renders an image one way", "samples", "set it to 1")
     _check_guide(config, inputs)
-    if method.needs in ("nothing", "unpaired") and (maps := {"pairs", "pseudo"} & set(inputs)):
-        raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps.pop()} out")
-    if (config.supervision < 1 or config.rare_classes) and not {"pairs", "pseudo"} & set(inputs):
-        key = "supervision" if config.supervision < 1 else "rare_classes"
-        raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
+    maps = sorted({"pairs", "pseudo"} & set(inputs))
+    if maps and method.needs in ("nothing", "unpaired"):
+        raise ConfigError(f"{config.translator.name} learns from no pairs", "translate", f"leave --{maps[0]} out")
+    if maps and "translator" in inputs:
+        raise ConfigError("nothing learns from pairs: --translator only renders", "translate", f"leave --{maps[0]} out")
     if "init" in inputs and ("translator" in inputs or method.needs == "nothing"):
         why = "--translator only renders" if "translator" in inputs else f"{config.translator.name} is not fitted"
         raise ConfigError(f"there is no fit to start: {why}", "translate", "leave --init out")
@@ -69,25 +65,80 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     for name in {"init", "translator"} & set(inputs):
         if inputs[name].exists():  # in a pipeline it may be made later
             _check_fitted(config, inputs[name])
-    if "translator" in inputs:
-        return
+    if "translator" not in inputs:
+        _check_fit(config, inputs, method)
+
+
+def _check_fit(config: TranslateConfig, inputs: Mapping[str, Path], method: type[AbstractTranslator]) -> None:
+    """What counts where a translator is not only to render."""
+    maps = {"pairs", "pseudo"} & set(inputs)
+    if (config.supervision < 1 or config.rare_classes) and not maps:
+        key = "supervision" if config.supervision < 1 else "rare_classes"
+        raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
     if method.needs != "nothing" and not config.fit.images:
         raise ConfigError("nothing is learnt from 0 images", "fit.images", "give 1 or more, or --translator to render")
+    weights = _settings(config).term_weights
+    if weights and not any(weights.values()):
+        raise ConfigError("all weights are 0: nothing would be learnt", "translator.weights", "give a term a weight")
     share = check_shared(config.fit.batch) if method.needs != "nothing" else 0
     if method.needs == "few_pairs" and share % 2:
         mend = f"use {2 * config.fit.batch}, or another multiple"
         raise ConfigError("pairs and unpaired images come in turn, as many of each", "fit.batch", mend)
+    if method.needs != "nothing":
+        crop = config.augment.crop
+        _check_large_enough("augment.crop" if crop else "size", crop or config.size, config, method, batch=share)
     _check_crops(config, inputs, method.needs, method.multiple_of(config.translator))
     for key, file in method.files(config.translator).items():
         if not file.is_file():
             raise ConfigError("no such file", f"{key}: {file}", "mend the path")
     if method.needs == "target_maps":
         require_labels(inputs["source"])
-    if method.needs == "target_maps" and not {"pairs", "pseudo"} & set(inputs):
+    if method.needs == "target_maps" and not maps:
         raise ConfigError(f"{config.translator.name} needs label maps of target images", "translate", "give --pseudo")
-    if method.needs in ("pairs", "few_pairs") and not {"pairs", "pseudo"} & set(inputs):
+    if method.needs in ("pairs", "few_pairs") and not maps:
         mend = "give --pairs CSV (image, label) or --pseudo CSV"
         raise ConfigError(f"{config.translator.name} needs pairs of target images and labels", "translate", mend)
+
+
+def _settings(config: TranslateConfig) -> TranslatorConfigBase:
+    """The translator's own settings."""
+    settings = config.translator
+    assert isinstance(settings, TranslatorConfigBase)
+    return settings
+
+
+def _check_sizes(config: TranslateConfig, method: type[AbstractTranslator]) -> None:
+    """Whether the networks' strides divide all sizes, and images can be rendered at theirs."""
+    who, multiple = f"translator {config.translator.name}", method.multiple_of(config.translator)
+    sizes = {"size": config.size, "render_size": config.render_size, "augment.crop": config.augment.crop}
+    for key, size in sizes.items():
+        check_divisible(key, size or config.size, multiple, who)
+    key = "render_size" if config.render_size else "size"
+    _check_large_enough(key, config.render_size or config.size, config, method, batch=None)
+
+
+def _check_large_enough(
+    key: str, size: tuple[int, int], config: TranslateConfig, method: type[AbstractTranslator], *, batch: int | None
+) -> None:
+    """Refuse images that the networks cannot take.
+
+    Args:
+        key: the setting that gives the size.
+        size: height and width.
+        config: settings of the stage.
+        method: the translator.
+        batch: images that a process learns from in a step; None where they are rendered.
+    """
+    least, multiple = method.smallest(config.translator, batch=batch), method.multiple_of(config.translator)
+    if min(size) < least.side:
+        mend = f"take {-(-least.side // multiple) * multiple} pixels a side or more"
+    elif size[0] * size[1] < least.pixels:
+        mend = f"take {least.pixels} pixels (height times width) or more"
+    else:
+        return
+    purpose = "to render" if batch is None else "to be fitted to"
+    what = f"{list(size)} is too small for translator {config.translator.name} {purpose}"
+    raise ConfigError(what, key, f"{mend}, or {least.instead}" if least.instead else mend)
 
 
 def _check_maps(inputs: Mapping[str, Path]) -> None:

@@ -59,15 +59,17 @@ def read_pairs(job: Job, space: LabelSpace) -> Pairs | None:
     Their labels are all opened. A map without a pixel of a known class teaches nothing: its image is no pair.
 
     Raises:
-        DataError: a label cannot be read, or no map shows a known class.
+        DataError: a label cannot be read, or one of --pairs is of another shape than its image, or no map shows a
+            known class.
     """
     config: TranslateConfig = job.config
+    true = "pairs" in job.inputs  # pseudo-labels need not be of their images' shape
     manifest = job.inputs.get("pairs") or job.inputs.get("pseudo")
     if manifest is None:
         return None
     rows = read_samples(manifest, check_files=True)
     chosen = choose_pairs(rows, config.supervision)
-    counts = count_labels("translate", chosen, space, job.console, size=config.size)
+    counts = count_labels("translate", chosen, space, job.console, size=config.size, as_images=true)
     known = counts.sum(axis=1) > 0
     if not known.any():
         what = f"no pixel of its {len(chosen)} label maps is of a known class"

@@ -127,6 +127,8 @@ def _run(job: Job) -> dict[str, Any]:
     config: TranslateConfig = job.config
     space = load_space(config.label_space)
     rt = runtime.make_runtime(config.runtime)
+    if "translator" not in job.inputs:
+        registry.load("translators", config.translator.name).check_files(config.translator)
     source = read_samples(job.inputs["source"], check_files=True)
     target = read_samples(job.inputs["target"], check_files=True)
     check_labels("translate", job.inputs["source"], source, space, job.console)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
+from uda.core.errors import UdaError
 from uda.core.lazy import lazy_import
 from uda.translators.base import TranslatorConfigBase
 
@@ -36,6 +37,8 @@ class VggConfigBase(TranslatorConfigBase):
             raise ValueError("weights.vgg needs VGG-19's weights: set vgg to their file, or weights.vgg to 0")
         if self.vgg is not None and not self.weights.vgg:
             raise ValueError("vgg is read for weights.vgg alone: give that a weight (SPADE: 10), or leave vgg out")
+        if self.vgg is None:
+            self.require_default("vgg is not given", "vgg_frame")
         return self
 
     @property
@@ -46,6 +49,20 @@ class VggConfigBase(TranslatorConfigBase):
     def files(self) -> dict[str, Path]:
         """VGG-19's weights, where their term has a weight."""
         return {"translator.vgg": self.vgg} if self.weights.vgg and self.vgg is not None else {}
+
+
+def check_file(config: VggConfigBase) -> None:
+    """Open VGG-19's weights where their term has a weight.
+
+    Raises:
+        ConfigError: the file holds another network.
+        DataError: it cannot be read.
+    """
+    for key, file in config.files().items():
+        try:
+            vgg19.load_vgg19(file)
+        except UdaError as error:
+            raise type(error)(error.what, f"{key}: {file}", error.mend) from error
 
 
 class VggTerm:

@@ -10,8 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import ValidationError, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from uda.core.config import MethodConfig
 from uda.core.errors import ConfigError, nearest
@@ -70,11 +74,26 @@ class Setting:
             if given not in self.class_names:
                 raise ConfigError(f"no class '{given}' in the label space", key, nearest(given, self.class_names))
             return self.class_names.index(given)
-        if given >= self.num_classes:
+        if not 0 <= given < self.num_classes:
             what = f"no class has index {given}: the label space has {self.num_classes}"
             mend = f"give a class's name or an index up to {self.num_classes - 1}; `uda show LABEL_SPACE` lists them"
             raise ConfigError(what, key, mend)
         return given
+
+
+@dataclass(frozen=True)
+class Least:
+    """The smallest images that a method's networks can take.
+
+    Attributes:
+        side: pixels of the shorter side.
+        pixels: height times width.
+        instead: what else helps than larger images, as a message says it after "or"; empty where nothing does.
+    """
+
+    side: int = 1
+    pixels: int = 1
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,13 +107,61 @@ class Translation:
     labels_BHW: Tensor | None = None
 
 
+def _refused(told: Mapping[tuple[str, ...], str]) -> ValidationError:
+    """What a validator raises to refuse settings by name, each with what is wrong with it."""
+    return ValidationError.from_exception_data(
+        "settings",
+        [
+            InitErrorDetails(type=PydanticCustomError("explained", "{told}", {"told": line}), loc=path, input=None)
+            for path, line in told.items()
+        ],
+    )
+
+
 class TranslatorConfigBase(MethodConfig):
-    """What every fitted translator's settings hold beside its own: optimisers by player, schedule, weights."""
+    """What every fitted translator's settings hold beside its own: optimisers by player, schedule, weights.
+
+    A method's default `optimizers` name all its players; others are refused.
+    """
 
     optimizers: Mapping[str, OptimizerConfig] = {}
     """One optimiser for each player."""
     schedule: ScheduleConfig = ScheduleConfig()
     """Learning rate over the run, for all players."""
+
+    @field_validator("optimizers", mode="before")
+    @classmethod
+    def _players_are_there(cls, given: Any) -> Any:
+        """Refuse players that the method's default does not name: their settings would do nothing."""
+        known: Mapping[str, Any] = cls.model_fields["optimizers"].get_default(call_default_factory=True)
+        unknown = [key for key in given if key not in known] if isinstance(given, Mapping) else []
+        if unknown:
+            none = "there are no players, leave it out"
+            raise _refused(
+                {(str(one),): f"no such player, {nearest(str(one), known)}" if known else none for one in unknown}
+            )
+        return given
+
+    def require_default(self, where: str, *keys: str) -> None:
+        """Refuse settings that are away from their defaults where nothing reads them.
+
+        Args:
+            where: why nothing does, as the message says it after "where".
+            keys: of the settings; `weights.TERM` too, which may be 0 as well.
+
+        Raises:
+            ValidationError: some are set.
+        """
+        told = {}
+        for key in keys:
+            first, *inner = path = tuple(key.split("."))
+            default: Any = type(self).model_fields[first].get_default(call_default_factory=True)
+            value, default = reduce(getattr, inner, getattr(self, first)), reduce(getattr, inner, default)
+            if value != default and not (inner and value == 0):
+                shown = list(default) if isinstance(default, tuple) else default
+                told[path] = f"does nothing where {where}: leave it out, or set it to {shown}"
+        if told:
+            raise _refused(told)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -140,6 +207,18 @@ class AbstractTranslator(ABC):
         return cls.size_multiple
 
     @classmethod
+    def smallest(cls, config: Any, *, batch: int | None = None) -> Least:
+        """The smallest images that the networks can take as configured, told without building them.
+
+        By default any that `multiple_of` divides.
+
+        Args:
+            config: the method's settings.
+            batch: images that one process learns from in a step; None: of images that are rendered.
+        """
+        return Least()
+
+    @classmethod
     def requires_guide(cls, config: Any) -> bool:
         """Whether it cannot be fitted without a guide when configured so.
 
@@ -177,6 +256,16 @@ class AbstractTranslator(ABC):
     def files(cls, config: Any) -> dict[str, Path]:
         """Files that fitting reads as configured, by their settings' keys."""
         return {}
+
+    @classmethod
+    def check_files(cls, config: Any) -> None:
+        """Open those files before a fit starts, and see that they hold what the settings say. Nothing by default.
+
+        Raises:
+            ConfigError: one holds something else.
+            DataError: one cannot be read.
+        """
+        return
 
     @classmethod
     def check_classes(cls, config: Any, setting: Setting) -> None:

@@ -23,6 +23,10 @@ else:
 
 LEVELS = 256
 """Levels of a channel that histogram matching tells apart: those of 8-bit images."""
+LEAST_DEVIATION = 0.5
+"""LAB units. What deviates less holds no colour that could be scaled: rounding to 8 bits alone leaves up to 0.26 in a
+and b (float32 leaves 0.001 of a grey image), and a difference of about 1 is the smallest that is seen. The palest of
+mini-city's Cityscapes deviates by 1.6."""
 
 
 class ColorTransferConfig(TranslatorConfigBase):
@@ -53,6 +57,10 @@ class ColorTransfer(AbstractRestyler):
 def match_statistics(images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
     """Images whose LAB channels have the mean and standard deviation of their references, clipped to [-1, 1].
 
+    A channel that deviates by less than `LEAST_DEVIATION` is scaled as if it deviated by that, so that a grey image
+    becomes one of the references' mean colour: its rounding errors, scaled up to their deviation, would be coloured
+    noise. The less a channel deviates, the less is left; nothing jumps at the bound.
+
     Args:
         images_BCHW: RGB in [-1, 1].
         references_BCHW: RGB in [-1, 1], one for each image, of any size.
@@ -60,7 +68,7 @@ def match_statistics(images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
     lab, reference = (kornia_color.rgb_to_lab((rgb + 1) / 2) for rgb in (images_BCHW, references_BCHW))
     std, mean = torch.std_mean(lab, dim=(2, 3), keepdim=True, correction=0)
     wanted_std, wanted_mean = torch.std_mean(reference, dim=(2, 3), keepdim=True, correction=0)
-    moved = (lab - mean) * (wanted_std / std.clamp(min=1e-6)) + wanted_mean
+    moved = (lab - mean) * (wanted_std / std.clamp(min=LEAST_DEVIATION)) + wanted_mean
     recoloured: Tensor = kornia_color.lab_to_rgb(moved) * 2 - 1
     return recoloured.clamp(-1, 1)
 

@@ -12,17 +12,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
 from uda.translators._guided import check_guide
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
-from uda.translators.base import Direction, Setting, Translation
+from uda.translators.base import Direction, Least, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +87,12 @@ class CycleganConfig(ResnetGeneratorConfigBase):
     schedule: ScheduleConfig = ScheduleConfig(name="linear_tail", constant=0.5)
     """Constant for the first half, then linearly to 0 (paper: 100 + 100 epochs)."""
 
+    @model_validator(mode="after")
+    def _scales_are_looked_at(self) -> Self:
+        if self.discriminator == "patch":
+            self.require_default("discriminator is patch", "discriminator_scales")
+        return self
+
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""
@@ -124,6 +131,17 @@ class Cyclegan(AbstractTranslatorWithHistory):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
+
+    @classmethod
+    def smallest(cls, config: CycleganConfig, *, batch: int | None = None) -> Least:
+        """Where it is fitted the discriminators need more than the generators."""
+        if batch is None:
+            return Least(sizes.CONTENT_SIDE)
+        side, lower = sizes.patch_side(config.discriminator_layers), "discriminator_layers"
+        if config.discriminator == "scales":
+            side = sizes.scales_side(config.discriminator_layers, config.discriminator_scales)
+            lower = "discriminator_layers or discriminator_scales"
+        return Least(max(sizes.CONTENT_SIDE, side), instead=f"lower translator.{lower}")
 
     @classmethod
     def requires_guide(cls, config: CycleganConfig) -> bool:

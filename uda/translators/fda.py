@@ -45,6 +45,11 @@ class Fda(AbstractRestyler):
 
     Config = FdaConfig
 
+    @classmethod
+    def varies(cls, config: FdaConfig) -> bool:
+        """By the image of the other domain, where anything of it is taken."""
+        return config.beta > 0
+
     def restyle(self, images_BCHW: Tensor, references_BCHW: Tensor) -> Tensor:
         """Images with their references' low-frequency amplitudes, clipped to [-1, 1]."""
         return swap_amplitudes(images_BCHW, references_BCHW, self.config.beta).clamp(-1, 1)

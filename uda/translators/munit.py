@@ -15,6 +15,7 @@ from pydantic import Field
 
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _random
 from uda.translators._domains import (
     OTHER,
@@ -27,7 +28,7 @@ from uda.translators._domains import (
     in_turn,
 )
 from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AbstractTranslator, Direction, Least, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -139,6 +140,18 @@ class Munit(AbstractTranslator):
         self.networks: Mapping[str, nn.Module] = {
             f"{part}_{domain}": network for domain in OTHER for part, network in _networks(config).items()
         }
+
+    @classmethod
+    def smallest(cls, config: MunitConfig, *, batch: int | None = None) -> Least:
+        """Style encoders halve so often; where it is fitted the discriminators need images of some size too."""
+        styles = sizes.halvings_side(config.style_downsamplings)
+        if batch is None and config.style == "prior":
+            return Least(sizes.CONTENT_SIDE)
+        if batch is None:
+            return Least(max(sizes.CONTENT_SIDE, styles), instead="set translator.style to prior")
+        judged = sizes.scales_side(config.discriminator_layers, config.discriminator_scales)
+        instead = "lower translator.discriminator_layers, discriminator_scales or style_downsamplings"
+        return Least(max(sizes.CONTENT_SIDE, judged, styles), instead=instead)
 
     @classmethod
     def varies(cls, config: MunitConfig) -> bool:

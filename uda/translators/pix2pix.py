@@ -16,9 +16,10 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators._domains import domain_images, domain_labels, made_once
 from uda.translators._maps import domain_maps, one_hot
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AbstractTranslator, Direction, Least, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +113,13 @@ class Pix2pix(AbstractTranslator):
     def multiple_of(cls, config: Pix2pixConfig) -> int:
         """The U-Net halves so often."""
         return 1 << config.levels
+
+    @classmethod
+    def smallest(cls, config: Pix2pixConfig, *, batch: int | None = None) -> Least:
+        """Where it is fitted one patch of the discriminator must find room."""
+        if batch is None:
+            return Least()
+        return Least(sizes.patch_side(PATCH_LAYERS[config.patch]), instead="choose a smaller translator.patch")
 
     @classmethod
     def varies(cls, config: Pix2pixConfig) -> bool:

@@ -19,6 +19,7 @@ from pydantic import Field
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _averages, _random
 from uda.translators._domains import (
     OTHER,
@@ -31,7 +32,7 @@ from uda.translators._domains import (
     made_once,
 )
 from uda.translators._guided import check_guide
-from uda.translators.base import AVERAGED, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AVERAGED, Direction, Least, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -165,6 +166,16 @@ class Sait(_averages.AbstractAveragedTranslator):
         if config.ema is not None:
             _averages.add_averages(networks, [name for name in networks if name.startswith(self._averaged)])
         self.networks: Mapping[str, nn.Module] = networks
+
+    @classmethod
+    def smallest(cls, config: SaitConfig, *, batch: int | None = None) -> Least:
+        """Where it is fitted the discriminators need more than the others."""
+        if batch is None:
+            return Least(sizes.CONTENT_SIDE)
+        side = sizes.scales_side(config.discriminator_layers, config.discriminator_scales)
+        return Least(
+            max(sizes.CONTENT_SIDE, side), instead="lower translator.discriminator_layers or discriminator_scales"
+        )
 
     @classmethod
     def requires_guide(cls, config: SaitConfig) -> bool:

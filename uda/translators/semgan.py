@@ -30,13 +30,14 @@ from pydantic import Field, model_validator
 from uda.core.errors import ConfigError
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, made_once
 from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, known_pixels, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase
-from uda.translators.base import Direction, Setting, Translation
+from uda.translators.base import Direction, Least, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +134,8 @@ class SemganConfig(ResnetGeneratorConfigBase):
             raise ValueError("transfiguration needs two different classes: set classes to [FROM, TO]")
         if self.mode == "transfiguration" and self.weights.symmetric_ce:
             raise ValueError("weights.symmetric_ce keeps what transfiguration turns: set it to 0")
+        if not self.term_weights["objects"]:
+            self.require_default("weights.objects is 0", "objects_mask")
         return self
 
     @property
@@ -191,6 +194,14 @@ class Semgan(AbstractTranslatorWithHistory):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
+
+    @classmethod
+    def smallest(cls, config: SemganConfig, *, batch: int | None = None) -> Least:
+        """Where it is fitted the discriminators need more than the generators."""
+        if batch is None:
+            return Least(sizes.CONTENT_SIDE)
+        side = sizes.patch_side(config.discriminator_layers)
+        return Least(max(sizes.CONTENT_SIDE, side), instead="lower translator.discriminator_layers")
 
     @classmethod
     def check_classes(cls, config: SemganConfig, setting: Setting) -> None:

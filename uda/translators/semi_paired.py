@@ -198,6 +198,11 @@ class SemiPaired(_segmented.AbstractNoisyLayoutTranslator):
         """VGG-19's weights, where their term has a weight."""
         return config.files()
 
+    @classmethod
+    def check_files(cls, config: SemiPairedConfig) -> None:
+        """They must be VGG-19's."""
+        _vgg.check_file(config)
+
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SemiPairedWeights`."""
         pairs, unpaired = _segmented.few_pairs(batch, context, self._classes, method="semi_paired")

@@ -17,13 +17,14 @@ from pydantic import Field
 
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _random
 from uda.translators._buffer import AbstractTranslatorWithHistory, ImageBuffer
 from uda.translators._domains import OTHER, add_terms, domain_images, domain_labels, from_domain, made_once
 from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
 from uda.translators._maps import domain_maps, one_hot
 from uda.translators._resnet import ResnetGeneratorConfigBase, make_generator
-from uda.translators.base import Direction, Setting, Translation
+from uda.translators.base import Direction, Least, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +125,14 @@ class Sggan(AbstractTranslatorWithHistory):
         self.networks: Mapping[str, nn.Module] = {
             name: patchgan.initialise_gan(network) for name, network in networks.items()
         }
+
+    @classmethod
+    def smallest(cls, config: SgganConfig, *, batch: int | None = None) -> Least:
+        """Where it is fitted the discriminators need more than the generators."""
+        if batch is None:
+            return Least(sizes.CONTENT_SIDE)
+        side = sizes.patch_side(config.discriminator_layers)
+        return Least(max(sizes.CONTENT_SIDE, side), instead="lower translator.discriminator_layers")
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `SgganWeights`.

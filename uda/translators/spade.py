@@ -19,9 +19,10 @@ from pydantic import Field, model_validator
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _averages, _layouts, _random, _vgg
 from uda.translators._domains import in_turn, made_once
-from uda.translators.base import AVERAGED, Direction, Setting, Translation
+from uda.translators.base import AVERAGED, Direction, Least, Setting, Translation
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +106,8 @@ class SpadeConfig(_vgg.VggConfigBase):
     def _style_is_known(self) -> Self:
         if self.style == "reference" and not self.image_encoder:
             raise ValueError("style reference needs an image encoder: set image_encoder true, or style prior")
+        if not self.image_encoder:
+            self.require_default("image_encoder is false", "style_length", "start_grid", "weights.kl")
         return self
 
     @property
@@ -168,6 +171,19 @@ class Spade(_averages.AbstractAveragedTranslator):
         return 1 << config.doublings
 
     @classmethod
+    def smallest(cls, config: SpadeConfig, *, batch: int | None = None) -> Least:
+        """What is doubled so often starts with two values for a norm; the last scale looked at has two pixels a side.
+
+        Batch norm takes the values of all images of a step, and none when it renders.
+        """
+        pixels, instead = 1, "lower translator.discriminator_scales"
+        if config.norm == "instance" or batch == 1:
+            pixels = 2 * cls.multiple_of(config) ** 2
+            instead = "set translator.norm to batch" if config.norm == "instance" else "raise fit.batch"
+        side = 1 if batch is None else sizes.halvings_side(config.discriminator_scales - 1) + 1
+        return Least(side, pixels, instead)
+
+    @classmethod
     def varies(cls, config: SpadeConfig) -> bool:
         """Where it has styles."""
         return config.image_encoder
@@ -181,6 +197,11 @@ class Spade(_averages.AbstractAveragedTranslator):
     def files(cls, config: SpadeConfig) -> dict[str, Path]:
         """VGG-19's weights, where their term has a weight."""
         return config.files()
+
+    @classmethod
+    def check_files(cls, config: SpadeConfig) -> None:
+        """They must be VGG-19's."""
+        _vgg.check_file(config)
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn; see `SpadeWeights`."""

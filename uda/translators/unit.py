@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
+from uda.nets import sizes
 from uda.translators import _random
 from uda.translators._domains import (
     OTHER,
@@ -28,7 +29,7 @@ from uda.translators._domains import (
     from_domain,
 )
 from uda.translators._guided import GuidedWeightsBase, check_guide, symmetric_ce
-from uda.translators.base import AbstractTranslator, Direction, Setting, Translation, TranslatorConfigBase
+from uda.translators.base import AbstractTranslator, Direction, Least, Setting, Translation, TranslatorConfigBase
 
 if TYPE_CHECKING:
     import torch
@@ -158,6 +159,16 @@ class Unit(AbstractTranslator):
         for name, network in networks.items():
             init.initialise(network, "normal" if name.startswith("discriminator") else "kaiming")
         self.networks: Mapping[str, nn.Module] = networks
+
+    @classmethod
+    def smallest(cls, config: UnitConfig, *, batch: int | None = None) -> Least:
+        """Where it is fitted the discriminators need more than the others."""
+        if batch is None:
+            return Least(sizes.CONTENT_SIDE)
+        side = sizes.scales_side(config.discriminator_layers, config.discriminator_scales)
+        return Least(
+            max(sizes.CONTENT_SIDE, side), instead="lower translator.discriminator_layers or discriminator_scales"
+        )
 
     def losses(self, player: str, batch: Batch, context: Context) -> dict[str, Tensor]:
         """Terms of one turn, each summed over both directions; see `UnitWeights`."""
