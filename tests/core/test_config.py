@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.config import (
     AdversaryConfig,
@@ -95,6 +95,26 @@ def test_the_origin_is_that_of_the_last_layer_that_gave_the_value(tmp_path: Path
     assert refused(Outer, Layers().add("a", {"inner": {"width": 1}}).add("b", {"inner": 3})).startswith("b: inner")
 
 
+class Sides(Config):
+    least: int = 1
+    most: int = 2
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.least > self.most:
+            raise ValueError("least is more than most")
+        return self
+
+
+class Box(Config):
+    sides: Sides = Sides()
+
+
+def test_settings_that_do_not_go_together_are_told_without_an_empty_key() -> None:
+    assert refused(Sides, Layers().add("file", {"least": 3})) == "file: least is more than most"
+    assert refused(Box, Layers().add("file", {"sides": {"least": 3}})) == "file: sides: least is more than most"
+
+
 def test_infinity_is_no_number() -> None:
     assert "finite" in refused(Outer, Layers().add_assignments(["rate=.inf"]))
 
@@ -116,7 +136,10 @@ def test_a_key_given_twice_is_refused(tmp_path: Path, text: str) -> None:
     assert str(file) in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "said"), [("- 1\n", "mapping"), ("a: [1\n", "mend the YAML"), ("3\n", "mapping")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("- 1\n", "mapping"), ("a: [1\n", "mend the YAML"), ("3\n", "mapping of settings; write lines of `key: value`")],
+)
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_yaml(write(tmp_path / "a.yaml", text))
@@ -124,8 +147,10 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str, said: str) -> 
 
 def test_an_empty_file_holds_no_settings_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     assert read_yaml(write(tmp_path / "a.yaml", "# only a header\n")) == {}
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read \(No such file or directory\); check the path"):
         read_yaml(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\); see that it is a file and may be read"):
+        read_yaml(tmp_path)
 
 
 def test_a_python_tag_in_yaml_is_not_run(tmp_path: Path) -> None:
@@ -171,7 +196,7 @@ def test_a_tiny_overlay_does_not_bring_back_the_method_that_a_later_file_replace
 
 
 def test_a_tiny_overlay_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="tiny: must hold a mapping"):
+    with pytest.raises(ConfigError, match=r"tiny: must hold a mapping of settings; write `tiny: {key: value}`"):
         Layers().add_file(write(tmp_path / "a.yaml", "tiny: 3\n"), tiny=True)
 
 
@@ -185,6 +210,11 @@ def test_assignments_are_read_as_yaml_and_come_last() -> None:
 def test_what_is_no_assignment_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         Layers().add_assignments([text])
+
+
+def test_a_value_that_is_no_yaml_says_how_to_mend_it() -> None:
+    with pytest.raises(ConfigError, match=r"^--set a=\[1: .*; mend the YAML of its value$"):
+        Layers().add_assignments(["a=[1"])
 
 
 def test_layers_do_not_change_what_was_given() -> None:

@@ -225,9 +225,9 @@ def test_a_wrong_coding_is_told_with_the_likely_right_one(tmp_path: Path) -> Non
     plain = fakes.save(tmp_path / "i.png", ids)
     Image.fromarray(ids).save(tmp_path / "lossy.jpg")
     for file, coding, hint in [
-        (palette, "id", "to palette"),
-        (rgb, "id", "set `coding` to color"),
-        (rgb, "palette", "set `coding` to color"),
+        (palette, "id", "set `coding: palette` in the spec of mine"),
+        (rgb, "id", "set `coding: color` and each class's colours in"),
+        (rgb, "palette", "set `coding: color` and each class's colours in"),
         (plain, "multichannel16", "coding: id"),
         (tmp_path / "lossy.jpg", "id", "labels must be PNG"),
     ]:
@@ -237,6 +237,44 @@ def test_a_wrong_coding_is_told_with_the_likely_right_one(tmp_path: Path) -> Non
         (tmp_path / "empty.png").touch()
         with pytest.raises(DataError, match=name):
             read.read_label_values(tmp_path / f"{name}.png", spec_of(coding="multichannel16"))
+
+
+@pytest.mark.parametrize("kind", ["red alone", "alpha", "blue alone", "alike", "instances"])
+def test_ids_in_a_channel_of_a_colour_file_are_told_with_the_coding_that_reads_them(tmp_path: Path, kind: str) -> None:
+    spec = spec_of(values={"road": [1], "sky": [2]}, void=[0])
+    ids = fakes.blocks((8, 8), range(3), 0)
+    other = np.random.default_rng(0).integers(0, 256, (2, 8, 8), dtype=np.uint8)
+    none = np.zeros_like(ids)
+    planes = {
+        "red alone": (ids, none, none),
+        "alpha": (ids, none, none, none + np.uint8(255)),  # as CARLA writes them
+        "blue alone": (none, none, ids),
+        "alike": (ids, ids, ids),
+        "instances": (ids, *other),
+    }[kind]
+    file = fakes.save(tmp_path / "l.png", np.stack(planes, -1))
+    channel = "blue" if kind == "blue alone" else "red"
+    with pytest.raises(
+        DataError, match=rf"; set `coding: multichannel16` and `channel: {channel}` in the spec of mine$"
+    ):
+        read.read_label_values(file, spec)
+    told = spec_of(values={"road": [1], "sky": [2]}, void=[0], coding="multichannel16", channel=channel)
+    assert np.array_equal(read.read_label_values(file, told), ids)
+
+
+def test_a_shipped_spec_is_not_to_be_edited_for_files_that_are_none_of_its_data_set(tmp_path: Path) -> None:
+    spec = load_spec("gta5")
+    table = mapping_table(spec, load_space("cityscapes19"))
+    copy = r"(of|in) a copy of gta5\.yaml \(`uda show gta5 > mine\.yaml`\), as it is no true label of gta5$"
+    rgb = fakes.save(tmp_path / "c.png", fakes.picture((8, 8), 0))
+    with pytest.raises(DataError, match=f"; set `coding: color` and each class's colours {copy}"):
+        read.read_label(rgb, spec, table)
+    odd = fakes.save_palette(tmp_path / "p.png", np.full((8, 8), 99, np.uint8))
+    with pytest.raises(DataError, match=f"; add them to `values` or `void` {copy}"):
+        read.read_label(odd, spec, table)
+    plain = fakes.save(tmp_path / "i.png", fakes.blocks((8, 8), range(3), 0))
+    with pytest.raises(DataError, match=r"; set `coding: id` in a copy of synthia\.yaml"):
+        read.read_label_values(plain, load_spec("synthia"))
 
 
 def test_shrinking_is_antialiased_and_equals_pil() -> None:
@@ -302,5 +340,5 @@ def test_a_true_gta5_label_has_the_values_that_were_counted_by_hand() -> None:
     labels = read.read_label(file, spec, mapping_table(spec, load_space("cityscapes19")))
     assert (labels == 0).sum() == 850357 and (labels == 10).sum() == 419595
     assert (labels == 255).sum() == 26732 + 182040 + 10564 + 54944 + 872
-    with pytest.raises(DataError, match="to palette"):
+    with pytest.raises(DataError, match=r"set `coding: palette` in a copy of cityscapes\.yaml"):
         read.read_label_values(file, load_spec("cityscapes"))

@@ -42,11 +42,16 @@ def test_texts_that_look_like_missing_values_or_numbers_stay_texts(tmp_path: Pat
         ("", "is no CSV table"),
         ("image,label,dataset\na,b,c,d\n", "more fields than columns"),
         ("image,label,dataset\na,b,c\na,b,c,d\n", "is no CSV table"),
-        ("image,label,dataset\na,b,c\n,b,c\n", "row 3: column 'image' is empty"),
-        ("image,label,dataset\na,b\n", "column 'dataset' is empty"),
-        ("image,label,dataset,weight\na,b,c,heavy\n", "weight 'heavy'"),
+        ("image,label,dataset\na,b,c\n,b,c\n", "row 3: column 'image' is empty; write the path of an image"),
+        ("image,label,dataset\na,b\n", "column 'dataset' is empty; write one of `uda list datasets`, or"),
+        ("image,label,dataset,weight\na,b,c,heavy\n", "weight 'heavy' is no number from 0 on; write how often"),
         ("image,label,dataset,weight\na,b,c,-1\n", "weight '-1'"),
         ("image,label,dataset,weight\na,b,c,nan\n", "weight 'nan'"),
+        ("image,label,dataset,weight\na,b,c,0\nd,b,c,0.0\n", "every weight is 0, .* is ever drawn; give those that"),
+        ("image;label;dataset\na;b;c\n", "its columns are parted by semicolons; write commas"),
+        ("image;label;dataset\na, b;b;c\n", "its columns are parted by semicolons; write commas"),
+        ('\ufeff"image";"label";"dataset"\n"a";"b";"c"\n', "its columns are parted by semicolons; write commas"),
+        ("image\tlabel\tdataset\na\tb\tc\n", "its columns are parted by tabs; write commas"),
     ],
 )
 def test_a_bad_manifest_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
@@ -54,6 +59,16 @@ def test_a_bad_manifest_says_what_and_where(tmp_path: Path, text: str, message: 
         read_samples(write(tmp_path / "mine.csv", text))
     assert "mine.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_semicolon_in_a_name_is_no_mark(tmp_path: Path) -> None:
+    csv = write(tmp_path / "mine.csv", "image,label,dataset,taken;by\na;b.png,,gta5,me\n")
+    assert read_samples(csv)[0].image == tmp_path / "a;b.png"
+
+
+def test_one_image_of_some_weight_is_enough(tmp_path: Path) -> None:
+    csv = write(tmp_path / "mine.csv", "image,label,dataset,weight\na,,gta5,0\nb,,gta5,0.5\n")
+    assert [sample.weight for sample in read_samples(csv)] == [0, 0.5]
 
 
 def test_a_missing_manifest_and_missing_images_are_told(tmp_path: Path) -> None:

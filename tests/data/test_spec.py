@@ -193,8 +193,18 @@ def test_the_index_spec_survives_its_file_and_maps_every_class_to_itself(tmp_pat
         ({"values": {"road": [1], "sky": [1]}}, "1 is declared twice"),
         ({"void": [1]}, "1 is declared twice"),
         ({"values": {"road": [256]}}, "values.road"),
-        ({"values": {"road": [[1, 2, 3]]}}, "takes numbers"),
-        ({"coding": "color"}, r"takes colours \[r, g, b\]"),
+        (
+            {"values": {"road": [[1, 2, 3]]}},
+            r"values.road: coding id takes numbers from 0 to 255, not \[1, 2, 3\]; write its label values, or",
+        ),
+        (
+            {"coding": "color"},
+            r"values.road: coding color takes colours \[r, g, b\], not 1; write `road: \[\[r, g, b\]\]`",
+        ),
+        (
+            {"coding": "color", "values": {"road": [[1, 2, 3]]}, "void": [0, 9, 0]},
+            r"void: coding color takes colours \[r, g, b\], not 0; write `void: \[\[0, 9, 0\]\]`",
+        ),
         ({"coding": "colour"}, "coding"),
         ({"group": "a(b"}, "no regular expression"),
         ({"group": "ab"}, "group in brackets"),
@@ -220,6 +230,32 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("name: own\nimages: x.png\n")
     with pytest.raises(ConfigError, match=r"own\.yaml: .*must have one \{id\}"):
         load_spec("own.yaml", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "coding: color\nvalues: {road: [128, 64, 128]}",
+            "values.road: coding color takes colours [r, g, b], not 128; write `road: [[128, 64, 128]]`",
+        ),
+        (
+            "values: {road: [1, 2, 300]}",
+            "values.road.2: 300 is no number from 0 to 255, nor a colour [r, g, b] of three of them",
+        ),
+        (
+            "coding: color\nvalues: {road: [[1, 2]]}",
+            "values.road.0: [1, 2] is no number from 0 to 255, nor a colour [r, g, b] of three of them",
+        ),
+        ("values: {road: [1], sky: [1]}", "1 is declared twice in values and void"),
+    ],
+)
+def test_a_mistaken_value_is_told_once_with_its_class_and_the_cure(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"name: own\nimages: i/{{id}}.png\nlabels: l/{{id}}.png\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_spec(str(file))
+    assert str(caught.value) == f"{file}: {told}"
 
 
 def test_one_value_needs_no_list() -> None:

@@ -234,6 +234,37 @@ def test_samples_of_one_input_are_compared(made: Trail, tmp_path: Path, monkeypa
     assert again["lpips"]["value"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_what_small_images_cannot_give_is_told_before_they_are_read(made: Trail, tmp_path: Path) -> None:
+    manifest = several(made, tmp_path / "several", labels=False)
+    command = (*QUALITY, "--images", manifest, "--real", made.csv("train"))
+    mend = "set size larger"
+    ssim, alexnet = "are smaller than SSIM's window", "are smaller than AlexNet takes (31x31)"
+    for side, said, notes in (
+        (3, f"MS-SSIM and LPIPS are not measured: images of 3x64 {ssim}; {mend}", {"ms_ssim": ssim, "lpips": ssim}),
+        (30, f"LPIPS is not measured: images of 30x64 {alexnet}; {mend}", {"lpips": alexnet}),
+        (31, None, {}),
+    ):
+        answer = must(*command, "--set", f"size=[{side},64]", "--out", tmp_path / f"{side}")
+        lines = [line for line in answer.err.splitlines() if "not measured" in line]
+        assert lines == ([f"quality: {said}"] if said else [])
+        measures = rows(tmp_path / f"{side}")["several"]["measures"]
+        assert measures["sharpness"]["value"] is not None and measures["lbp_chi_square"]["value"] is not None
+        assert all(why in measures[key]["note"] and measures[key]["value"] is None for key, why in notes.items())
+    assert "not measured" not in must(*given(made, "identity"), "--set", "size=[8,8]", "--out", tmp_path / "one").err
+    for size in ("[2,2]", "[2,64]", "[64,1]"):
+        for dry in ((), ("--dry-run",)):
+            code, told_last = told(*command, "--set", f"size={size}", "--out", tmp_path / "none", *dry)
+            assert code == 2 and f"--set size={size}: size: {size[1:-1].replace(',', 'x')} has no square" in told_last
+            assert "make both sides 3 or more" in told_last and not list(tmp_path.glob("none*"))
+
+
+def test_a_file_of_no_weights_is_told(made: Trail, tmp_path: Path) -> None:
+    command = (*given(made, "identity"), "--set", f"inception_weights={made.csv('train')}", "--out", tmp_path / "out")
+    code, line = told(*command)
+    assert code == 3 and line.startswith(f"error: {made.csv('train')}: is no file of tensors (a state dict)")
+    assert not (tmp_path / "out").exists()
+
+
 def test_target_labels_stay_closed(made: Trail, tmp_path: Path) -> None:
     table = pd.read_csv(made.csv("train"), dtype=str)
     for column in ("image", "label"):

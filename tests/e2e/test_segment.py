@@ -111,6 +111,15 @@ def test_a_segmenter_is_kept_as_it_comes_where_nothing_is_to_be_learnt(trail: Tr
     assert answer.code == 2 and "public.pth: leaves " in answer.err and "of the heads at random" in answer.err
 
 
+def test_weights_in_a_file_of_another_kind_are_told(city: Trail, tmp_path: Path) -> None:
+    (tmp_path / "page.pth").write_text("<html>the page that was fetched in the weights' place</html>")
+    given = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null", "--set", "target_statistics=0")
+    init = ("--source", city.csv("source"), "--init", tmp_path / "page.pth")
+    answer = call("segment", *given, *init, "--out", tmp_path / "out")
+    wanted = "page.pth: is no file of tensors (a state dict), or a damaged one; give a .safetensors file, or what torch"
+    assert answer.code == 3 and wanted in answer.err.splitlines()[-1] and "weights_only" not in answer.err
+
+
 def test_a_segmenter_learns_from_more_labelled_images_by_turns(city: Trail, trail: Trail, tmp_path: Path) -> None:
     fit = ("segment", *SEGMENT, "--target", city.csv("train"), "--source", city.csv("source"))
 

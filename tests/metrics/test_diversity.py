@@ -111,6 +111,18 @@ def test_lpips_takes_its_backbone_from_a_file(weights: Path) -> None:
     assert not network.training and not any(one.requires_grad for one in network.parameters())
 
 
+def test_alexnet_takes_what_the_check_lets_pass(weights: Path) -> None:
+    network = diversity.load_lpips(weights, download=False)
+    for size in ((31, 40), (40, 31)):
+        diversity.check_lpips_size(*size)
+        assert float(network(torch.zeros(1, 3, *size), torch.zeros(1, 3, *size))) == 0
+    for size in ((30, 40), (40, 30)):
+        with pytest.raises(NotMeasurableError, match=rf"of {size[0]}x{size[1]} .* AlexNet takes \(31x31\); set size l"):
+            diversity.check_lpips_size(*size)
+        with pytest.raises(RuntimeError, match="too small"):
+            network(torch.zeros(1, 3, *size), torch.zeros(1, 3, *size))
+
+
 def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(DataError, match=r"other.pth: holds no AlexNet of torchvision \(10 tensors"):

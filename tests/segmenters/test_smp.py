@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from pydantic import ValidationError
 
 from uda.core.errors import ConfigError
-from uda.segmenters.smp import Smp, SmpConfig
+from uda.segmenters.smp import _ARCHITECTURES, Smp, SmpConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 MOBILENET = next(
@@ -50,7 +51,6 @@ def test_decoder_and_head_learn_at_their_own_rate() -> None:
 
 def test_wrong_names_are_told_in_one_line() -> None:
     for settings, wanted in (
-        ({"architecture": "Unett"}, "architecture: unknown architecture 'Unett'; did you mean 'Unet'"),
         ({"encoder": "resnet8"}, "encoder: unknown encoder 'resnet8'; did you mean 'resnet18'"),
         ({"encoder": "tu-nonsense"}, "FPN on tu-nonsense: Unknown model"),
         (
@@ -60,6 +60,20 @@ def test_wrong_names_are_told_in_one_line() -> None:
     ):
         with pytest.raises(ConfigError, match=wanted):
             Smp(SmpConfig.model_validate(settings), 3)
+
+
+def test_an_architecture_that_does_not_exist_is_refused_with_the_settings() -> None:
+    with pytest.raises(ValidationError, match="unknown architecture 'Unett'; did you mean 'Unet'"):
+        SmpConfig(architecture="Unett")
+
+
+def test_the_architectures_that_settings_know_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name: cls.__name__ for name, cls in smp.MODEL_ARCHITECTURES_MAPPING.items()} == {
+        name.lower(): name for name in _ARCHITECTURES
+    }
+    later = {**smp.MODEL_ARCHITECTURES_MAPPING, "novelnet": smp.Unet}
+    monkeypatch.setattr(smp, "MODEL_ARCHITECTURES_MAPPING", later)
+    assert SmpConfig(architecture="NovelNet").architecture == "NovelNet"
 
 
 def test_options_that_would_download_or_change_the_output_are_refused() -> None:

@@ -120,13 +120,25 @@ def test_palette_indices_count_as_they_are(own: Path) -> None:
 
 def test_a_prediction_in_another_coding_is_not_mended_in_a_spec(own: Path) -> None:
     target(own, "a")
-    wanted = "write class indices of three, 0 to 2, or 255 for none"
+    wanted = (
+        "write class indices of three, 0 to 2, or 255 for none; "
+        "where they are the data set's label values, give --coding label-ids"
+    )
     predict(own, "a.png", 3)
     assert score(own).err.splitlines()[-1].endswith(f"a.png: label values outside the table: 3 (24 pixels); {wanted}")
     fakes.save(own / "made/a.png", fakes.picture(SHAPE, 0))
     assert score(own).err.splitlines()[-1].endswith(f"mode RGB, which coding 'id' does not read; {wanted}")
     wanted = "code predictions as the labels of own (coding: id), or set coding to train-ids"
     assert score(own, "--set", "coding=label-ids").err.splitlines()[-1].endswith(wanted)
+
+
+def test_predictions_and_a_segmenter_are_refused_before_either_is_looked_at(own: Path) -> None:
+    target(own, "a")
+    answer = score(own, "--segmenter", str(own))
+    wanted = "error: uda evaluate: needs one of --segmenter DIR and --predictions DIR"
+    assert (answer.code, answer.err.splitlines()) == (2, [wanted])
+    neither = call("evaluate", "--target", own / "target.csv", "--out", own / "score")
+    assert (neither.code, neither.err.splitlines()) == (2, [wanted])
 
 
 @pytest.mark.parametrize("upsample", ["logits", "softmax"])

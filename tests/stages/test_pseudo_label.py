@@ -75,6 +75,14 @@ def test_coverage_is_the_believed_part_of_what_is_predicted_as_a_class(
     # What is torn is labelled as a car: a pixel more of cars, and believed of what was predicted to be road.
     assert found == [[14, 2, 0], [8, 6, 0], [12 / 14, 1, None]]
     assert metrics["coverage"] == 14 / 16
+    assert STAGE.text is not None
+    assert STAGE.text(metrics).splitlines() == [
+        "class       threshold  coverage [%]",
+        "road            0.900          85.7",
+        "car             0.400         100.0",
+        "sky             1.000             -",
+        "all pixels                     87.5",
+    ]
 
 
 def test_each_image_has_its_own_labels_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,9 @@ def broken(tmp_path: Path, how: str) -> Path:
             "picture": ("round_1/translate/grid.png", "x"),
             "matrix": ("round_1/evaluate/confusion.csv", "a,b\nroad,1,2\n"),
             "words": ("round_1/evaluate/confusion.csv", "a,b\nroad,many\n"),
+            "cut scores": ("round_1/evaluate/iou.csv", "class,iou,pixels\nroad,0.5\n"),
+            "torn scores": ("round_1/evaluate/iou.csv", "class,iou,pixels\nroad,0.5,7\n"),
+            "other scores": ("round_1/evaluate/iou.csv", "class,iou\nroad,0.5\n"),
         }[how]
         (out / file).write_text(text)
     return out
@@ -82,6 +85,9 @@ def broken(tmp_path: Path, how: str) -> Path:
         ("picture", "is no picture"),
         ("matrix", "is not square"),
         ("words", "is no confusion matrix"),
+        ("cut scores", r"evaluate/iou\.csv: is no table of each class's IoU \(a row is cut\); run its stage again"),
+        ("torn scores", r"evaluate/iou\.csv: is no table of each class's IoU \(it has 1 rows for 19 classes\)"),
+        ("other scores", r"evaluate/iou\.csv: is no table of each class's IoU \(it has no column 'pixels'\)"),
     ],
 )
 def test_wrong_directories_are_told_in_one_line(tmp_path: Path, how: str, what: str) -> None:

@@ -144,7 +144,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)  # noqa: S506  # a SafeLoader at heart
     except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", path) from error
+        mend = "check the path" if isinstance(error, FileNotFoundError) else "see that it is a file and may be read"
+        raise ConfigError(f"cannot be read ({error.strerror})", path, mend) from error
     except UnicodeDecodeError as error:
         raise ConfigError("is no UTF-8 text", path, "save it as UTF-8") from error
     except yaml.YAMLError as error:
@@ -152,7 +153,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError("must hold a mapping of settings", path)
+        raise ConfigError("must hold a mapping of settings", path, "write lines of `key: value`")
     return data
 
 
@@ -182,7 +183,7 @@ class Layers:
             data = read_yaml(path)
             if overlay := data.pop("tiny", None):
                 if not isinstance(overlay, dict):
-                    raise ConfigError("tiny: must hold a mapping of settings", path)
+                    raise ConfigError("tiny: must hold a mapping of settings", path, "write `tiny: {key: value}`")
                 overlays.append((f"{path} (tiny)", overlay))
             self.add(str(path), data)
         for origin, overlay in overlays if tiny else []:
@@ -202,7 +203,8 @@ class Layers:
             try:
                 leaf: Any = yaml.safe_load(value)
             except yaml.YAMLError as error:
-                raise ConfigError(" ".join(str(error).split()), f"--set {text}") from error
+                what = " ".join(str(error).split())
+                raise ConfigError(what, f"--set {text}", "mend the YAML of its value") from error
             for part in reversed(key.split(".")):
                 leaf = {part: leaf}
             self.add(f"--set {text}", leaf)
@@ -265,8 +267,9 @@ def validate(model: type[C], layers: Layers) -> C:
     except ValidationError as error:
         lines = []
         for item in error.errors(include_url=False):
-            key = ".".join(str(part) for part in item["loc"])
-            lines.append(f"{layers.origin(item['loc'])}: {key}: {item['msg'].removeprefix('Value error, ')}")
+            key = ".".join(str(part) for part in item["loc"])  # none where several settings do not go together
+            told = (layers.origin(item["loc"]), key, item["msg"].removeprefix("Value error, "))
+            lines.append(": ".join(part for part in told if part))
         raise ConfigError(" | ".join(lines), None, None) from None
 
 

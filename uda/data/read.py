@@ -118,14 +118,39 @@ def read_label_values(path: Path, spec: DatasetSpec, mend: str | None = None) ->
         return np.asarray(image.convert("RGB"))
     allowed = ("P", "L") if spec.coding == "palette" else ("L", "I;16", "I", "1")
     if image.mode not in allowed:
-        actual = {"P": "palette", "RGB": "color", "RGBA": "color"}.get(image.mode)
         what = f"is a PNG of mode {image.mode}, which coding '{spec.coding}' does not read"
-        usual = f"set `coding` to {actual} in {_origin(spec)}" if actual else "write it with one channel"
+        actual = _actual_coding(image, spec)
+        usual = f"set {actual} in {_origin(spec)}" if actual else "write it with one channel"
         raise DataError(what, path, mend or usual)
     values = np.asarray(image)
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     return values // _stretch(path) if image.mode == "L" else values
+
+
+def _actual_coding(image: Image.Image, spec: DatasetSpec) -> str | None:
+    """What a spec would have to say of a label file that it does not fit; None where no coding reads it."""
+    if image.mode == "P":
+        return "`coding: palette`"
+    if image.mode not in ("RGB", "RGBA"):
+        return None
+    if (channel := _channel_of_ids(np.asarray(image)[:, :, :3], spec)) is not None:
+        return f"`coding: multichannel16` and `channel: {channel}`"
+    return "`coding: color` and each class's colours"
+
+
+def _channel_of_ids(pixels_HWC: Pixels, spec: DatasetSpec) -> str | None:
+    """The channel of a colour file that holds label values, as CARLA's red one; None where none does alone.
+
+    It is the only one that is not black, or the only one whose values the spec all knows; of three that are alike, red.
+    """
+    channels = dict(zip(("red", "green", "blue"), np.moveaxis(pixels_HWC, -1, 0), strict=True))
+    if all(np.array_equal(channels["red"], other) for other in channels.values()):
+        return "red"
+    lit = [name for name, values in channels.items() if values.any()]
+    declared = [value for value in spec.declared() if isinstance(value, int)]
+    known = lit if len(lit) == 1 else [name for name in lit if np.isin(channels[name], declared).all()]
+    return known[0] if len(known) == 1 else None
 
 
 def _stretch(path: Path) -> int:
@@ -152,7 +177,11 @@ def _read_channel(path: Path, spec: DatasetSpec, mend: str | None) -> NDArray[An
 
 
 def _origin(spec: DatasetSpec) -> str:
-    return str(spec.file or f"the spec of {spec.name}")
+    """Where a spec is to be changed: one that ships describes its data set, and is not."""
+    if spec.file is None or not spec.is_shipped:
+        return str(spec.file or f"the spec of {spec.name}")
+    name = spec.file.stem
+    return f"a copy of {spec.file.name} (`uda show {name} > mine.yaml`), as it is no true label of {name}"
 
 
 def to_ordinals(values: NDArray[Any], spec: DatasetSpec) -> NDArray[Any]:

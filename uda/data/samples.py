@@ -11,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from uda.core.errors import ConfigError, DataError, nearest
-from uda.core.inputs import manifest_instead
+from uda.core.inputs import column_names, manifest_instead
 from uda.core.manifest import write_atomically
 from uda.data.spec import DatasetSpec, load_spec
 
 REQUIRED = ("image", "label", "dataset")
 OPTIONAL = ("split", "group", "weight")
+_WANTED = {"image": "the path of an image", "dataset": "one of `uda list datasets`, or the path of a YAML of your own"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def read_samples(csv: Path, *, check_files: bool = False) -> list[Sample]:
         check_files: see that every image is there. Labels are not looked for: who reads them will miss them.
 
     Raises:
-        DataError: missing, unreadable or empty file, missing column, bad weight, or missing image.
+        DataError: missing, unreadable or empty file, missing column, bad weight, no weight above 0, or missing image.
     """
     frame = _read_frame(csv)
     for column in REQUIRED:
@@ -63,6 +64,9 @@ def read_samples(csv: Path, *, check_files: bool = False) -> list[Sample]:
     base = csv.parent.resolve()
     rows = [{str(key): str(value) for key, value in row.items()} for row in frame.to_dict("records")]
     samples = [_sample(row, base, f"{csv} row {number}") for number, row in enumerate(rows, start=2)]
+    if not any(sample.weight for sample in samples):
+        mend = "give those that are to be drawn a weight above 0, or leave the column out"
+        raise DataError("every weight is 0, so that no image is ever drawn", csv, mend)
     if check_files:
         missing = [sample.image for sample in samples if not sample.image.is_file()]
         if missing:
@@ -71,8 +75,17 @@ def read_samples(csv: Path, *, check_files: bool = False) -> list[Sample]:
     return samples
 
 
+def _refuse_other_marks(csv: Path) -> None:
+    """Refuse a table whose columns are parted by something else than commas, as some spreadsheets do."""
+    header = next(iter(column_names(csv) if csv.is_file() else []), "")
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if set(REQUIRED) & {one.strip(' "') for one in header.split(mark)[1:]}:
+            raise DataError(f"its columns are parted by {name}", csv, "write commas")
+
+
 def _read_frame(csv: Path) -> pd.DataFrame:
     try:
+        _refuse_other_marks(csv)
         frame = pd.read_csv(csv, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError("no such manifest", csv, "check the path, or write one with `uda prepare`") from error
@@ -86,9 +99,9 @@ def _read_frame(csv: Path) -> pd.DataFrame:
 
 
 def _sample(row: Mapping[str, str], base: Path, where: str) -> Sample:
-    for column in ("image", "dataset"):
+    for column, wanted in _WANTED.items():
         if not row[column]:
-            raise DataError(f"column '{column}' is empty", where)
+            raise DataError(f"column '{column}' is empty", where, f"write {wanted}")
     known = (*REQUIRED, *OPTIONAL)
     return Sample(
         image=_absolute(base, row["image"]),
@@ -108,7 +121,8 @@ def _weight(text: str, where: str) -> float:
     except ValueError:
         weight = -1.0
     if not isfinite(weight) or weight < 0:
-        raise DataError(f"weight '{text}' is no number from 0 on", where)
+        mend = "write how often the image is drawn: 1 as others, 2 twice as often, 0 never"
+        raise DataError(f"weight '{text}' is no number from 0 on", where, mend)
     return weight
 
 

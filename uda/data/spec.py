@@ -9,14 +9,22 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from uda.core.config import Config, Layers, validate
 from uda.core.errors import DataError, nearest
@@ -34,8 +42,17 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str | int) else value
 
 
+def _in_plain_words(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Tell once what a value that is neither of two kinds is not."""
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise ValueError(f"{value!r} is no number from 0 to 255, nor a colour [r, g, b] of three of them") from error
+
+
 _Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-_Values = Annotated[tuple[Byte | Color, ...], BeforeValidator(_listed)]
+_Value = Annotated[Byte | Color, WrapValidator(_in_plain_words)]
+_Values = Annotated[tuple[_Value, ...], BeforeValidator(_listed)]
 
 
 class DatasetSpec(Config):
@@ -54,7 +71,7 @@ class DatasetSpec(Config):
     """Patterns of further files that fit those of images or labels and are neither."""
     coding: Coding = "id"
     """`id`: single-channel PNG. `palette`: the indices of a palette PNG. `multichannel16`: one channel of a
-    multi-channel 16-bit PNG. `color`: RGB colour map."""
+    multi-channel PNG of 16 bits, or 8. `color`: RGB colour map."""
     channel: Literal["red", "green", "blue"] = "red"
     """Channel that holds the class in `multichannel16`."""
     values: Mapping[str, _Values] = {}
@@ -93,11 +110,11 @@ class DatasetSpec(Config):
             raise ValueError("values must name the classes of the labels")
         if len(self.values) > UNDECLARED:
             raise ValueError(f"{len(self.values)} classes, at most {UNDECLARED} can be told apart")
+        for key, values in self.values.items():
+            _check_coding(f"values.{key}", values, self.coding)
+        _check_coding("void", self.void, self.coding)
         seen: set[int | Color] = set()
         for value in self.declared():
-            if isinstance(value, tuple) != (self.coding == "color"):
-                wanted = "colours [r, g, b]" if self.coding == "color" else "numbers from 0 to 255"
-                raise ValueError(f"{value} in values or void: coding {self.coding} takes {wanted}")
             if value in seen:
                 raise ValueError(f"{value} is declared twice in values and void")
             seen.add(value)
@@ -135,6 +152,21 @@ class Unmapped(NamedTuple):
 
     ignored: tuple[str, ...]
     empty: tuple[str, ...]
+
+
+def _check_coding(where: str, values: Sequence[int | Color], coding: Coding) -> None:
+    """Refuse numbers where colours are wanted, and the other way round."""
+    wrong = next((value for value in values if isinstance(value, tuple) != (coding == "color")), None)
+    if wrong is None:
+        return
+    if coding != "color":
+        told, mend = list(wrong) if isinstance(wrong, tuple) else wrong, "write its label values, or `coding: color`"
+        raise ValueError(f"{where}: coding {coding} takes numbers from 0 to 255, not {told}; {mend}")
+    # A single colour is easily written without the list around it.
+    one_color = len(values) == 3 and not any(isinstance(value, tuple) for value in values)
+    color = ", ".join(map(str, values)) if one_color else "r, g, b"
+    mend = f"write `{where.removeprefix('values.')}: [[{color}]]`"
+    raise ValueError(f"{where}: coding color takes colours [r, g, b], not {wrong}; {mend}")
 
 
 def _check_pattern(pattern: str, splits: tuple[str, ...]) -> None:

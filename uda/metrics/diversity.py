@@ -24,6 +24,8 @@ BETAS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Weights of MS-SSIM's five scales (paper)."""
 _KERNEL = 11
 """Width of SSIM's window (paper)."""
+_ALEXNET_SIDE = 31
+"""Smallest side of which AlexNet's two poolings leave a pixel."""
 
 
 def load_lpips(given: Path | None, *, download: bool) -> nn.Module:
@@ -49,6 +51,18 @@ def load_lpips(given: Path | None, *, download: bool) -> nn.Module:
         raise DataError(f"holds no AlexNet of torchvision ({len(wrong)} tensors are missing or differ)", file)
     network.net.load_state_dict(found)
     return network.eval()
+
+
+def check_lpips_size(height: int, width: int) -> None:
+    """Refuse a size of images that AlexNet cannot take.
+
+    Raises:
+        NotMeasurableError: a side is too short.
+    """
+    if min(height, width) < _ALEXNET_SIDE:
+        least = f"{_ALEXNET_SIDE}x{_ALEXNET_SIDE}"
+        what = f"images of {height}x{width} are smaller than AlexNet takes ({least})"
+        raise NotMeasurableError(what, None, "set size larger")
 
 
 def ms_ssim_scales(height: int, width: int) -> int:

@@ -104,6 +104,43 @@ def check_input(inputs: Mapping[str, Path], name: str, expected_classes: Sequenc
         check_segmenter(inputs[name], expected_classes=expected_classes)
 
 
+def check_init(path: Path, expected_classes: Sequence[str] | None) -> None:
+    """See that a network may start from these weights, as far as that is told without torch.
+
+    Args:
+        path: as of `initialize`; in a pipeline it may be made later, and is not there yet.
+        expected_classes: likewise.
+
+    Raises:
+        ConfigError: the directory's segmenter was trained for other classes.
+        DataError: the directory holds no segmenter, or the file no tensors.
+    """
+    if path.is_file() and not _may_hold_tensors(path):
+        mend = "give a directory that `uda segment` wrote, or a file as .pth, .pt or .safetensors are"
+        raise DataError("is no file of tensors (a state dict), or a damaged one", path, mend)
+    if not path.is_dir():
+        return
+    classes = list(describe(path)["classes"])
+    if expected_classes is not None and classes != list(expected_classes):
+        mend = f"use the label space it has, or give its {WEIGHTS} to take what fits"
+        raise ConfigError(_difference(classes, list(expected_classes)), path, mend)
+    if not (path / WEIGHTS).is_file():
+        raise DataError(f"holds no weights ({WEIGHTS} is missing)", path, _MEND)
+
+
+def _may_hold_tensors(file: Path) -> bool:
+    """Whether a file begins as its kind does: by their content, since `.bin`, `.ckpt` and `.tar` are read as well."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(512)
+    except OSError:  # told when it is read
+        return True
+    if file.suffix == ".safetensors":
+        return start[8:9] == b"{"  # behind its length
+    # What torch.save writes, wrote before 1.6, and wrote in the beginning.
+    return start.startswith((b"PK\x03\x04", b"\x80")) or start[257:262] == b"ustar"
+
+
 def load_segmenter(directory: Path, *, expected_classes: Sequence[str] | None) -> AbstractSegmenter:
     """Build the segmenter and fill it; each tensor must be there and fit. Draws no random numbers of the run.
 
@@ -141,13 +178,8 @@ def initialize(network: SegmenterNetwork, path: Path, *, expected_classes: Seque
         ConfigError: the weights are those of another network.
         DataError: the file is missing or cannot be read.
     """
-    if not path.is_dir():
-        return pretrained.load_weights(network, path)
-    classes = list(describe(path)["classes"])
-    if expected_classes is not None and classes != list(expected_classes):
-        mend = f"use the label space it has, or give its {WEIGHTS} to take what fits"
-        raise ConfigError(_difference(classes, list(expected_classes)), path, mend)
-    return pretrained.load_weights(network, path / WEIGHTS)
+    check_init(path, expected_classes)
+    return pretrained.load_weights(network, path / WEIGHTS if path.is_dir() else path)
 
 
 def _build(config: dict[str, Any], num_classes: int, file: Path) -> AbstractSegmenter:

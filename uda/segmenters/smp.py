@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator
 
+from uda.core.errors import nearest
 from uda.core.lazy import lazy_import
 from uda.segmenters._groups import encoder_and_heads
 from uda.segmenters.base import AbstractSegmenter, ParameterGroup, SegmenterConfigBase
 
 if TYPE_CHECKING:
+    import segmentation_models_pytorch as smp
+
     from uda.nets import pretrained, segmenter, smp_model
 else:
+    smp = lazy_import("segmentation_models_pytorch")
     pretrained, segmenter = lazy_import("uda.nets.pretrained"), lazy_import("uda.nets.segmenter")
     smp_model = lazy_import("uda.nets.smp_model")
 
@@ -32,6 +36,21 @@ _OWN = {
 }
 
 
+_ARCHITECTURES = (
+    "Unet",
+    "UnetPlusPlus",
+    "MAnet",
+    "Linknet",
+    "FPN",
+    "PSPNet",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "PAN",
+    "UPerNet",
+    "Segformer",
+    "DPT",
+)
+"""Those of segmentation-models-pytorch 0.6, so that settings are checked without it."""
 _POOLED = ("deeplabv3", "deeplabv3plus", "pan", "upernet")
 """Architectures with BatchNorm behind a global pooling."""
 
@@ -51,6 +70,15 @@ class SmpConfig(SegmenterConfigBase):
     """Further arguments of the architecture's class, as in its documentation."""
     head_lr_multiplier: float = Field(default=1.0, gt=0)
     """Learning rate of decoder and head over that of the encoder; about 10 on pretrained encoders."""
+
+    @field_validator("architecture")
+    @classmethod
+    def _exists(cls, architecture: str) -> str:
+        name = architecture.lower()
+        # What is not known may be of a later version, which is loaded only then.
+        if name not in map(str.lower, _ARCHITECTURES) and name not in smp.MODEL_ARCHITECTURES_MAPPING:
+            raise ValueError(f"unknown architecture '{architecture}'; {nearest(architecture, _ARCHITECTURES)}")
+        return architecture
 
     @field_validator("options")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,13 +64,41 @@ def load_tools(config: QualityConfig, space: LabelSpace, runtime: Runtime, segme
         except NotMeasurableError as error:
             return error
 
+    def lpips() -> nn.Module:
+        diversity.check_lpips_size(*config.size)
+        return diversity.load_lpips(config.lpips_weights, download=config.download)
+
     return Tools(
         ready(lambda: inception.load_inception(config.inception_weights, download=config.download)),
-        ready(lambda: diversity.load_lpips(config.lpips_weights, download=config.download)),
+        ready(lpips),
         NotMeasurableError("no segmenter", None, "give --segmenter DIR")
         if segmenter is None
         else store.load_segmenter(segmenter, expected_classes=list(space.names)).network,
     )
+
+
+def too_small(config: QualityConfig, sets: Iterable[Sequence[Sample]]) -> str | None:
+    """What cannot be measured of images of this size, and why, where there is something else to measure it of."""
+    if not any(_several(samples, config.samples) for samples in sets):
+        return None
+    try:
+        diversity.ms_ssim_scales(*config.size)
+    except NotMeasurableError as error:
+        return f"MS-SSIM and LPIPS are not measured: {error}"
+    try:
+        diversity.check_lpips_size(*config.size)
+    except NotMeasurableError as error:
+        return f"LPIPS is not measured: {error}"
+    return None
+
+
+def _several(samples: Sequence[Sample], most: int) -> list[list[Sample]]:
+    """The samples of each input that has more than one, `most` of them at most."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if (source := sample.extra.get(INPUT)) and len(groups.setdefault(source, [])) < most:
+            groups[source].append(sample)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 _ENOUGH_IN_A_SPLIT = 1000
@@ -204,11 +232,7 @@ class Gauge:
             return not_measured(error)
 
     def _diversity(self, name: str, samples: Sequence[Sample]) -> dict[str, Result]:
-        groups: dict[str, list[Sample]] = {}
-        for sample in samples:
-            if (source := sample.extra.get(INPUT)) and len(groups.setdefault(source, [])) < self._config.samples:
-                groups[source].append(sample)
-        several = [group for group in groups.values() if len(group) > 1]
+        several = _several(samples, self._config.samples)
         if not several:
             reason = f"no input has several samples (column `{INPUT}` of the manifest names each image's input)"
             return dict.fromkeys(("ms_ssim", "lpips"), not_measured(reason))

@@ -21,7 +21,7 @@ from uda.data.spec import index_spec, mapping_table
 from uda.stages._files import image_stems, unique_names
 from uda.stages._labels import check_labels, say_ignored_classes
 from uda.stages._report.tables import percent, subset_title
-from uda.stages.base import Job, Stage, StageConfig
+from uda.stages.base import Job, Stage, StageConfig, check_one_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,8 @@ else:
     inference = lazy_import("uda.engine.inference")
     runtime = lazy_import("uda.engine.runtime")
     store = lazy_import("uda.segmenters._store")
+
+_ONE_OF = ("segmenter", "predictions")
 
 
 class EvaluateConfig(StageConfig):
@@ -119,6 +121,7 @@ def _given(job: Job, samples: list[Sample], space: LabelSpace) -> Iterator[tuple
     own, by_value = index_spec(space), LabelReader(samples, space)
     table = mapping_table(own, space)
     indices = f"write class indices of {space.name}, 0 to {space.num_classes - 1}, or 255 for none"
+    indices += "; where they are the data set's label values, give --coding label-ids"
     images = Counter(image.stem for image in {sample.image for sample in samples})
     with job.console.progress("evaluate", len(samples)) as progress:
         for sample, name in zip(samples, unique_names(samples), strict=True):
@@ -182,8 +185,7 @@ def _iou_table(matrix: confusion.ConfusionMatrix, space: LabelSpace) -> pd.DataF
 
 
 def _check(config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
-    if ("segmenter" in inputs) == ("predictions" in inputs):
-        raise ConfigError("needs one of --segmenter DIR and --predictions DIR", "uda evaluate")
+    check_one_of("evaluate", _ONE_OF, inputs)
     if "segmenter" in inputs and config.coding != "train-ids":
         raise ConfigError("says what --predictions hold, and there are none", "coding", "leave it out")
     store.check_input(inputs, "segmenter", load_space(config.label_space).names)
@@ -199,7 +201,8 @@ STAGE = Stage(
     config=EvaluateConfig,
     run=_run,
     required=("target",),
-    optional=("segmenter", "predictions"),
+    optional=_ONE_OF,
+    one_of=_ONE_OF,
     foreign=("predictions",),
     manifests=("target",),
     labelled=("target",),

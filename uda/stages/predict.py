@@ -176,5 +176,5 @@ def _files(images: Sequence[Path], out: Path) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise DataError("no such file or folder", path)
+            raise DataError("no such file or folder", path, "check the path")
     return found

@@ -15,6 +15,7 @@ from uda.data.label_space import IGNORE, load_space
 from uda.data.read import Interpolation, encode_png
 from uda.data.samples import read_samples
 from uda.stages._files import unique_names, write_made_samples
+from uda.stages._report.tables import percent
 from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
 
 if TYPE_CHECKING:
@@ -120,6 +121,18 @@ def _metrics(names: list[str], thresholds: Any, kept: Any, believed: Any, seen: 
     }
 
 
+def as_text(metrics: Mapping[str, Any]) -> str:
+    """What `_metrics` found: a line for each class, and the part of all pixels that has a label.
+
+    The coverage of a class that is predicted nowhere is `-`.
+    """
+    rows = [("class", "threshold", "coverage [%]")]
+    rows += [(name, f"{one['threshold']:.3f}", percent(one["coverage"])) for name, one in metrics["classes"].items()]
+    rows += [("all pixels", "", percent(metrics["coverage"]))]
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(f"{name:<{width}}  {threshold:>9}  {coverage:>12}" for name, threshold, coverage in rows)
+
+
 def _check(config: PseudoLabelStageConfig, inputs: Mapping[str, Path]) -> None:
     store.check_input(inputs, "segmenter", load_space(config.label_space).names)
 
@@ -133,4 +146,5 @@ STAGE = Stage(
     manifests=("target",),
     makes=("samples.csv", "labels"),
     check=_check,
+    text=as_text,
 )

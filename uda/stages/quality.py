@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from uda.core.config import Size
 from uda.core.errors import ConfigError
@@ -42,7 +42,8 @@ class QualityConfig(StageConfig):
     label_space: str = "cityscapes19"
     """A shipped label space or a YAML file; of the label maps that translations are held against."""
     size: Size = (512, 1024)
-    """Height and width that every image is resized to: textures and sharpness of different sizes do not compare."""
+    """Height and width that every image is resized to: textures and sharpness of different sizes do not compare. 3x3 at
+    least; MS-SSIM needs 11x11, LPIPS 31x31."""
     batch: int = Field(default=8, ge=1)
     """Images at once."""
     interpolation: Interpolation = "bicubic"
@@ -66,7 +67,19 @@ class QualityConfig(StageConfig):
     grid_rows: int = Field(default=4, ge=1)
     """Inputs shown in `grid.png`."""
 
+    @field_validator("size")
+    @classmethod
+    def _has_inner_pixels(cls, size: Size) -> Size:
+        if min(size) < _LEAST_SIDE:
+            raise ValueError(
+                f"{size[0]}x{size[1]} has no square of {_LEAST_SIDE}x{_LEAST_SIDE} pixels, in which textures and "
+                f"sharpness are measured: make both sides {_LEAST_SIDE} or more"
+            )
+        return size
 
+
+_LEAST_SIDE = 3
+"""Of the square around a pixel that its local binary pattern and its Laplacian are taken from."""
 _RESERVED = ("source", "real", "input", "labels", "nearest real")
 """Rows and columns of the grid that are no translation."""
 
@@ -113,6 +126,8 @@ def _run(job: Job) -> dict[str, Any]:
     if "segmenter" in job.inputs:  # the alignment compares with labels, after all else
         for manifest in (path for key, path in job.inputs.items() if key.partition(".")[0] in ("source", "images")):
             check_labels("quality", manifest, read_samples(manifest), space, job.console)
+    if (line := measuring.too_small(config, [samples for _, _, samples in sets])) is not None:
+        job.console.say(f"quality: {line}")
     rt = runtime.make_runtime(config.runtime)
     tools = measuring.load_tools(config, space, rt, job.inputs.get("segmenter"))
     gauge = measuring.Gauge(config, space, rt, tools, job.console)

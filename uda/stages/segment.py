@@ -254,6 +254,10 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
     if not config.fit.images and "init" not in inputs:
         mend = "give --init, whose weights are kept as they are, or 1 or more"
         raise ConfigError("nothing is learnt from 0 images", "fit.images", mend)
+    if not any(dict(config.weights).values()):
+        raise ConfigError("all weights are 0: nothing would be learnt", "weights", "give a term a weight")
+    if "init" in inputs:
+        store.check_init(inputs["init"], load_space(config.label_space).names)
     has_target = "target" in inputs or "pseudo" in inputs
     if config.adversary is not None and not has_target:
         mend = "give --target, or set adversary to null"

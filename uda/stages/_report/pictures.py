@@ -104,7 +104,7 @@ def confusion(entry: StageEntry) -> Confusion | None:
     """The `confusion.csv` of an evaluation, rows normalised by the true class's pixels; None where there is none.
 
     Raises:
-        DataError: the file is no table of numbers.
+        DataError: the file, or `iou.csv` beside it, is no table of numbers.
     """
     file = entry.directory / "confusion.csv"
     if not file.is_file():
@@ -113,24 +113,36 @@ def confusion(entry: StageEntry) -> Confusion | None:
         with file.open(newline="") as opened:
             head, *lines = list(csv.reader(opened)) or [[]]
         counts = [[int(value) for value in line[1:]] for line in lines]
-        pixels = _true_pixels(file.with_name("iou.csv")) or [sum(row) for row in counts]
-    except (ValueError, KeyError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise DataError(f"is no confusion matrix ({error})", file, "run its stage again with --force") from error
     classes = tuple(head[1:])
-    if [len(row) for row in counts] != [len(classes)] * len(classes) or len(pixels) != len(classes):
+    if [len(row) for row in counts] != [len(classes)] * len(classes):
         raise DataError("is no confusion matrix (it is not square)", file, "run its stage again with --force")
+    pixels = _true_pixels(file.with_name("iou.csv"), len(classes)) or [sum(row) for row in counts]
     rows = tuple(
         tuple(value / whole for value in row) if whole else None for row, whole in zip(counts, pixels, strict=True)
     )
     return Confusion(entry.name, classes, rows)
 
 
-def _true_pixels(file: Path) -> list[int]:
-    """Pixels of each class by the labels, of which some may have been predicted as none; empty where no file says."""
+def _true_pixels(file: Path, classes: int) -> list[int]:
+    """Pixels of each class by the labels, of which some may have been predicted as none; empty where no file says.
+
+    Raises:
+        DataError: the file is cut, or of another number of classes.
+    """
     if not file.is_file():
         return []
-    with file.open(newline="") as opened:
-        return [int(line["pixels"]) for line in csv.DictReader(opened)]
+    try:
+        with file.open(newline="") as opened:
+            pixels = [int(line["pixels"]) for line in csv.DictReader(opened)]
+        if len(pixels) != classes:
+            raise ValueError(f"it has {len(pixels)} rows for {classes} classes")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:  # TypeError: a row ends before this column
+        known = {KeyError: "it has no column 'pixels'", TypeError: "a row is cut"}
+        what = f"is no table of each class's IoU ({known.get(type(error), error)})"
+        raise DataError(what, file, "run its stage again with --force") from error
+    return pixels
 
 
 def class_colors(
