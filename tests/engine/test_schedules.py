@@ -22,9 +22,8 @@ def groups() -> list[ParameterGroup]:
     ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
 )
 def test_the_named_optimiser_is_made_with_its_settings(name: str, kind: type[torch.optim.Optimizer]) -> None:
-    config = OptimizerConfig.model_validate(
-        {"name": name, "lr": 0.2, "betas": (0.3, 0.4), "momentum": 0.7, "weight_decay": 0.01}
-    )
+    own = {"momentum": 0.7} if name == "sgd" else {"betas": (0.3, 0.4)}
+    config = OptimizerConfig.model_validate({"name": name, "lr": 0.2, "weight_decay": 0.01, **own})
     optimizer = make_optimizer(config, groups())
     assert type(optimizer) is kind
     assert [group["lr"] for group in optimizer.param_groups] == [0.2, 2.0, 0.2]

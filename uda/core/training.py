@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from uda.core.config import Config, Precision
 from uda.core.errors import ConfigError
@@ -26,6 +26,24 @@ class ParameterGroup:
     weight_decay: float | None = None
 
 
+C = TypeVar("C", bound=Config)
+
+
+def _refuse_idle(config: C, readers: Mapping[str, Sequence[str]]) -> C:
+    """Refuse what is set to other than its default and of no use to the kind that `name` chooses.
+
+    Args:
+        config: with a field `name`.
+        readers: which kinds read a field, for those that not all do.
+    """
+    plain, fields = config.model_dump(), type(config).model_fields
+    for key, kinds in readers.items():
+        if plain["name"] not in kinds and plain[key] != fields[key].default:
+            of = " and ".join(kinds)
+            raise ValueError(f"{key} does nothing with {plain['name']}, it is {of}'s: leave it out")
+    return config
+
+
 class OptimizerConfig(Config):
     """One player's optimiser."""
 
@@ -41,6 +59,10 @@ class OptimizerConfig(Config):
     """L2 penalty (Adam, SGD) or decoupled decay (AdamW)."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest gradient norm of the player's parameters; None clips nothing."""
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        return _refuse_idle(self, {"momentum": ("sgd",), "betas": ("adam", "adamw")})
 
 
 class ScheduleConfig(Config):
@@ -60,6 +82,12 @@ class ScheduleConfig(Config):
     """Part of the run in which the factor rises linearly from 0 to the schedule's own."""
     span: float = Field(default=1.0, ge=1)
     """The schedule spans this many times the run: public recipes stop early (poly over 250k, stopped at 120k)."""
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        return _refuse_idle(
+            self, {"power": ("poly",), "constant": ("linear_tail",), "step": ("step",), "gamma": ("step",)}
+        )
 
     def factor(self, progress: float) -> float:
         """The factor at `progress` in [0, 1] (images seen over images in all)."""
