@@ -32,8 +32,8 @@ def _files_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_that_no_plan_could_refuse_are_told_before_the_first_step(
     tmp_path: Path,
 ) -> None:
-    settings = {"segmenter": {"name": "smp", "architecture": "FPNN", "encoder": "resnet18"}, "size": [32, 64]}
-    with pytest.raises(ConfigError, match=r"^step segment: .*FPNN"):
+    settings = {"segmenter": {"name": "smp", "architecture": "FPN", "encoder": "resnet19"}, "size": [32, 64]}
+    with pytest.raises(ConfigError, match=r"^step segment: .*resnet19"):
         seconds(planned(tmp_path, settings=settings))
 
 

@@ -116,7 +116,9 @@ def test_weights_in_a_file_of_another_kind_are_told(city: Trail, tmp_path: Path)
     given = ("--config", "segment/minicity", "--tiny", "--set", "adversary=null", "--set", "target_statistics=0")
     init = ("--source", city.csv("source"), "--init", tmp_path / "page.pth")
     answer = call("segment", *given, *init, "--out", tmp_path / "out")
-    wanted = "page.pth: is no file of tensors (a state dict), or a damaged one; give a .safetensors file, or what torch"
+    wanted = (
+        "page.pth: is no file of tensors (a state dict), or a damaged one; give a directory that `uda segment` wrote"
+    )
     assert answer.code == 3 and wanted in answer.err.splitlines()[-1] and "weights_only" not in answer.err
 
 

@@ -186,7 +186,7 @@ def test_settings_are_those_of_the_config_and_of_the_method_that_is_chosen() -> 
     )
     assert "translator.optimizers.generator.lr=0.125\n    Base learning rate" in one.out
     other = must("settings", "translate", "weights", "--set", "translator.name=oasis").out
-    assert "translator.weights.label_mix=10.0" in other and "symmetric_ce" not in other
+    assert "translator.weights.label_mix=5.0" in other and "symmetric_ce" not in other
     answer = call("settings", "segment", "segmenter.encodre")
     assert answer.code == 2 and "did you mean 'segmenter.encoder'?" in answer.err
     assert call("settings", "translat").code == 2
