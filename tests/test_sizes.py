@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,16 +33,19 @@ def test_a_segmenter_of_another_size_is_told_and_mended(tmp_path: Path, capsys: 
     lines = told("minicity", "segment.size=[192,256]")
     shown, rendered = lines
     assert shown == (
-        "source_only_score, oracle_score, pseudo_label, evaluate show target images at 128x256 to segmenters that "
-        "learn at 192x256 (source_only, oracle, adapt, segment); --set evaluate.size=[192,256] "
+        "target images come to source_only_score, oracle_score, pseudo_label, evaluate at 128x256, and the segmenters "
+        "there learn at 192x256 (source_only, oracle, adapt, segment); --set evaluate.size=[192,256] "
         "--set pseudo-label.size=[192,256] makes them alike"
     )
     assert rendered == (
-        "translate render images at 128x256 for segmenters that learn at 192x256 (adapt, segment); "
-        "--set translate.size=[192,256] makes them alike"
+        "images are rendered at 128x256 (translate), and segmenters learn from them at 192x256 (adapt, segment); "
+        "--set translate.render_size=[192,256] makes them alike, and size in the place of render_size fits "
+        "translators to it too"
     )
     mended = ("evaluate.size=[192,256]", "pseudo-label.size=[192,256]", "translate.size=[192,256]")
     assert not told("minicity", "segment.size=[192,256]", *mended)
+    (forgotten,) = told("minicity", *mended)
+    assert forgotten.endswith("; --set segment.size=[192,256] makes them alike")
     expand(Request("minicity", tmp_path / "run", assignments=("segment.size=[192,256]",)), Console())
     assert set(lines) <= set(capsys.readouterr().err.splitlines())
 
@@ -50,13 +54,15 @@ def test_a_segmenter_of_another_size_is_told_and_mended(tmp_path: Path, capsys: 
 def test_what_is_said_makes_all_sizes_alike(name: str) -> None:
     asked = ("segment.size=[192,256]", "segment.target_size=[192,384]")
     lines = told(name, *asked)
-    mend = [text for line in lines for text in line.replace(" makes them alike", "").split("--set ")[1:]]
-    assert lines and not told(name, *asked, *(text.strip() for text in mend))
+    mend = [text for line in lines for text in re.findall(r"--set (\S+=\[\d+,\d+\])", line)]
+    assert lines and not told(name, *asked, *mend)
 
 
 def test_one_steps_size_is_mended_where_it_is_shown() -> None:
     (line,) = told("minicity_full", "oracle.size=[64,128]")
-    assert line.startswith("oracle_score show target images at 128x256 to segmenters that learn at 64x128 (oracle); ")
+    assert line.startswith(
+        "target images come to oracle_score at 128x256, and the segmenters there learn at 64x128 (oracle); "
+    )
     assert "; --set oracle_score.size=[64,128] makes" in line
     shown, _ = told("minicity_full", "segment@each.size=[192,256]")
     assert "; --set evaluate@each.size=[192,256] makes" in shown
@@ -72,13 +78,15 @@ def test_the_oracle_learns_from_the_target_as_its_source() -> None:
 
 def test_small_translations_are_told_and_large_ones_are_not() -> None:
     (line,) = told("gta5_to_cityscapes_labels", "translate.render_size=[256,512]")
-    assert line.startswith("translate render images at 256x512 for segmenters that learn at 512x1024 (segment); ")
+    assert line.startswith(
+        "images are rendered at 256x512 (translate), and segmenters learn from them at 512x1024 (segment); "
+    )
     assert "; --set translate.render_size=[512,1024] makes" in line
     assert not told("gta5_to_cityscapes_labels", "translate.render_size=[1024,2048]")
     (line,) = told("gta5_to_cityscapes_labels", "translate.config=translate/oasis")  # without its overlay
-    assert "; --set translate.size=[512,1024] makes" in line
+    assert "; --set translate.render_size=[512,1024] makes" in line
     (line,) = told("minicity_full", "color_transfer.size=[64,128]")
-    assert line.startswith("color_transfer render") and "--set color_transfer.size=[128,256]" in line
+    assert "(color_transfer), and" in line and "--set color_transfer.size=[128,256]" in line
 
 
 def test_what_a_recipe_says_is_meant_and_ones_own_files_have_any_size(house: House) -> None:
@@ -86,7 +94,7 @@ def test_what_a_recipe_says_is_meant_and_ones_own_files_have_any_size(house: Hou
     planned = [*house.expand().values()]
     assert not sizes.unlike(planned, ["segment.fit.images=5", "label_space=idd7"])
     (line,) = sizes.unlike(planned, ["oracle.size=[64,128]"])  # evaluations take images as they are
-    assert line.startswith("labels show target images at 32x64") and "--set pseudo-label.size=[64,128]" in line
+    assert line.startswith("target images come to labels at 32x64") and "--set pseudo-label.size=[64,128]" in line
     house.step("labels")["inputs"]["segmenter"] = "{data}/segmenter"
     planned = [*house.expand(data=house.folder).values()]
     assert not sizes.unlike(planned, ["oracle.size=[64,128]"])

@@ -37,8 +37,12 @@ OWN_RECIPE = {
     "minicity": "minicity/standard",
 }
 """The recipe of a verb for which no config is named."""
-_METHOD = {"translate": "translator", "segment": "segmenter", "pseudo-label": "strategy"}
-"""The setting of a verb that chooses its method."""
+_METHOD = {
+    "translate": ("translator", "translators"),
+    "segment": ("segmenter", "segmenters"),
+    "pseudo-label": ("strategy", "pseudo_labels"),
+}
+"""The setting of a verb that chooses its method, and the methods' family."""
 
 
 @dataclass(frozen=True)
@@ -226,15 +230,17 @@ def recipes(name: str, options: Common, speaker: Console) -> tuple[str, ...]:
         options: what was given.
         speaker: told where the recipe is not the verb's own.
     """
-    from uda.core import resources
+    from uda.core import registry, resources
+    from uda.core.config import Layers
 
     if options.configs or name not in OWN_RECIPE:
         return options.configs
-    recipe, field, chosen = OWN_RECIPE[name], _METHOD.get(name, ""), None
-    for text in options.assignments:
-        key, _, value = text.partition("=")
-        chosen = value.strip() if key in (field, f"{field}.name") else chosen
+    recipe, (field, family) = OWN_RECIPE[name], _METHOD.get(name, ("", ""))
+    chosen = Layers().add_assignments(options.assignments).data.get(field)
+    chosen = chosen.get("name") if isinstance(chosen, dict) else chosen
     own = f"{recipe.partition('/')[0]}/{chosen}"
+    if family and chosen not in registry.names(family):
+        return (recipe,)
     if own == recipe or own not in resources.names("configs"):
         return (recipe,)
     speaker.say(f"{name}: no --config: the recipe is {own}, of the {field} that is chosen")
@@ -242,10 +248,16 @@ def recipes(name: str, options: Common, speaker: Console) -> tuple[str, ...]:
 
 
 def without_machine(file: Path) -> dict[str, Any]:
-    """Settings of an earlier run, but for the machine that it had."""
+    """Settings of an earlier run, but for the machine that it had, and what nothing read, which may be refused now."""
     from uda.core.config import read_yaml
+    from uda.core.training import idle_keys
 
-    return {key: value for key, value in read_yaml(file).items() if key != "runtime"}
+    kept = {key: value for key, value in read_yaml(file).items() if key != "runtime"}
+    method = kept.get("translator", {})
+    for group in (method.get("schedule", {}), *method.get("optimizers", {}).values()):
+        for key in idle_keys(group.get("name", ""), [*group]):
+            del group[key]
+    return kept
 
 
 def _trained_space(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uda.assignments import EACH, sets_sizes
+from uda.core import registry
 from uda.core.config import Size
 
 if TYPE_CHECKING:
@@ -46,14 +47,29 @@ def unlike(planned: Sequence[Planned], assignments: Sequence[str]) -> list[str]:
         return []
     lines, typed = [], {text.partition(".")[0] for text in assignments}
     for steps in _alike(_shown(planned)):
-        what = f"{_names([one.step for one in steps])} show target images at {_text(steps[0].has)} to"
-        what += f" segmenters that learn at {_text(steps[0].wanted)} ({_names([one.segmenter for one in steps])})"
-        lines.append(f"{what}; {_mend(steps, planned, typed)} makes them alike")
+        shown, learnt = ([getattr(one, part) for one in steps] for part in ("step", "segmenter"))
+        what = f"target images come to {_names(shown)} at {_text(steps[0].has)}, and the segmenters there learn at"
+        what += f" {_text(steps[0].wanted)} ({_names(learnt)})"
+        sized = {text.partition(".")[0] for text in assignments if sets_sizes([text])}
+        if _reached(shown, sized) and not _reached(learnt, sized):  # what was typed is meant
+            fits = [one for one in planned if one.stage.name == "segment"]
+            lines.append(f"{what}; {_mend(fits, planned, typed, 'size', steps[0].has)} makes them alike")
+        else:
+            lines.append(f"{what}; {_mend(shown, planned, typed, 'size', steps[0].wanted)} makes them alike")
     for steps in _alike(_rendered(planned)):
-        what = f"{_names([one.step for one in steps])} render images at {_text(steps[0].has)} for"
-        what += f" segmenters that learn at {_text(steps[0].wanted)} ({_names([one.segmenter for one in steps])})"
-        lines.append(f"{what}; {_mend(steps, planned, typed)} makes them alike")
+        made, key, wanted = [one.step for one in steps], steps[0].key, steps[0].wanted
+        what = f"images are rendered at {_text(steps[0].has)} ({_names(made)}), and segmenters learn from them at"
+        what += f" {_text(wanted)} ({_names([one.segmenter for one in steps])})"
+        fitted = ", and size in the place of render_size fits translators to it too" if key == "render_size" else ""
+        lines.append(f"{what}; {_mend(made, planned, typed, key, wanted)} makes them alike{fitted}")
     return lines
+
+
+def _reached(steps: Sequence[Planned], heads: Collection[str]) -> bool:
+    """Whether an assignment whose name begins so is of one of these steps, or of its stage."""
+    return any(
+        {one.stage.name, one.name.partition("@")[0]} & {head.partition("@")[0] for head in heads} for one in steps
+    )
 
 
 def _shown(planned: Sequence[Planned]) -> Iterator[_Unlike]:
@@ -79,8 +95,9 @@ def _rendered(planned: Sequence[Planned]) -> Iterator[_Unlike]:
             if source.step not in makers:
                 continue
             maker, size = makers[source.step], _config(one).size
-            key = "size" if _config(maker).render_size is None else "render_size"
-            made: Size = getattr(maker.config, key)
+            fitted = registry.load("translators", _config(maker).translator.name).needs != "nothing"
+            key = "render_size" if fitted or _config(maker).render_size else "size"
+            made: Size = _config(maker).render_size or _config(maker).size
             if any(side < wanted for side, wanted in zip(made, size, strict=True)):
                 yield _Unlike(maker, key, made, size, one)
 
@@ -93,20 +110,22 @@ def _alike(found: Iterator[_Unlike]) -> list[list[_Unlike]]:
     return [*groups.values()]
 
 
-def _mend(found: Sequence[_Unlike], planned: Sequence[Planned], typed: Collection[str]) -> str:
-    """The assignments that give these steps the size that is wanted.
+def _mend(steps: Sequence[Planned], planned: Sequence[Planned], typed: Collection[str], key: str, size: Size) -> str:
+    """The assignments that give these steps a size.
 
     Args:
-        found: of the same sizes.
-        planned: all steps; one assignment is enough where all steps of a stage are found.
+        steps: whose it is to be.
+        planned: all steps; one assignment is enough where all steps of a stage are meant.
         typed: what stands before the dots of assignments: over a step's own, a stage's is nothing.
+        key: the setting.
+        size: height and width.
     """
-    key, wanted, names = found[0].key, found[0].wanted, {one.step.name for one in found}
+    names = {one.name for one in steps}
     heads: list[str] = []
-    for stage in dict.fromkeys(one.step.stage.name for one in found):
+    for stage in dict.fromkeys(one.stage.name for one in steps):
         peers = [one for one in planned if one.stage.name == stage]
-        steps = {one.name.partition("@")[0] for one in peers}
-        narrower = any(head != stage and head.partition("@")[0] in steps for head in typed)
+        called = {one.name.partition("@")[0] for one in peers}
+        narrower = any(head != stage and head.partition("@")[0] in called for head in typed)
         if not narrower and all(one.name in names for one in peers):
             heads.append(stage)
             continue
@@ -115,7 +134,7 @@ def _mend(found: Sequence[_Unlike], planned: Sequence[Planned], typed: Collectio
             in_all_rounds = all(peer.name in names for peer in peers if peer.name.partition("@")[0] == name)
             of_all_rounds = f"{name}@{EACH}" if name == stage else name  # the plain name is the stage's
             heads.append(of_all_rounds if in_all_rounds else one.name)
-    return " ".join(f"--set {head}.{key}=[{wanted[0]},{wanted[1]}]" for head in dict.fromkeys(heads))
+    return " ".join(f"--set {head}.{key}=[{size[0]},{size[1]}]" for head in dict.fromkeys(heads))
 
 
 def _config(one: Planned) -> Any:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from uda.core.config import Config, Layers, validate
+from uda.core.errors import ConfigError
 from uda.core.resources import find_yaml
 from uda.core.training import OptimizerConfig, RuntimeConfig, ScheduleConfig
 from uda.stages.segment import SegmentConfig
@@ -79,16 +80,26 @@ def test_senseless_settings_are_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("kind", "wrong", "told"),
     [
-        (OptimizerConfig, {"name": "sgd", "betas": (0.1, 0.2)}, "betas does nothing with sgd, it is adam and adamw's"),
-        (OptimizerConfig, {"momentum": 0.5}, "momentum does nothing with adam, it is sgd's: leave it out"),
-        (ScheduleConfig, {"gamma": 0.3}, "gamma does nothing with poly, it is step's: leave it out"),
-        (ScheduleConfig, {"name": "constant", "power": 2}, "power does nothing with constant"),
-        (ScheduleConfig, {"name": "step", "constant": 0.25}, "constant does nothing with step"),
+        (
+            OptimizerConfig,
+            {"name": "sgd", "betas": (0.1, 0.2)},
+            "betas\n +does nothing with sgd, only with adam and adamw: l",
+        ),
+        (OptimizerConfig, {"momentum": 0.5}, "momentum\n +does nothing with adam, only with sgd: leave"),
+        (ScheduleConfig, {"gamma": 0.3}, "gamma\n +does nothing with poly, only with step: leave it out"),
+        (ScheduleConfig, {"name": "constant", "power": 2}, "power\n +does nothing with constant"),
+        (ScheduleConfig, {"name": "step", "constant": 0.25}, "constant\n +does nothing with step"),
     ],
 )
 def test_settings_of_another_kind_are_refused(kind: type[Config], wrong: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         kind.model_validate(wrong)
+
+
+def test_who_set_what_does_nothing_is_told() -> None:
+    layers = Layers().add_file(find_yaml("configs", "segment/minicity"))
+    with pytest.raises(ConfigError, match=r"^--set schedule.gamma=0.2: schedule.gamma: does nothing with poly, only"):
+        validate(SegmentConfig, layers.add_assignments(["schedule.gamma=0.2"]))
 
 
 def test_all_that_is_resolved_can_be_read_again_and_the_kind_be_changed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from uda.core.errors import ConfigError, DataError
-from uda.data.samples import Sample, load_specs, read_samples, relative_path, write_samples
+from uda.data.samples import Sample, load_specs, read_samples, relative_path, require_weights, write_samples
 
 
 def write(path: Path, text: str) -> Path:
@@ -47,7 +47,6 @@ def test_texts_that_look_like_missing_values_or_numbers_stay_texts(tmp_path: Pat
         ("image,label,dataset,weight\na,b,c,heavy\n", "weight 'heavy' is no number from 0 on; write how often"),
         ("image,label,dataset,weight\na,b,c,-1\n", "weight '-1'"),
         ("image,label,dataset,weight\na,b,c,nan\n", "weight 'nan'"),
-        ("image,label,dataset,weight\na,b,c,0\nd,b,c,0.0\n", "every weight is 0, .* is ever drawn; give those that"),
         ("image;label;dataset\na;b;c\n", "its columns are parted by semicolons; write commas"),
         ("image;label;dataset\na, b;b;c\n", "its columns are parted by semicolons; write commas"),
         ('\ufeff"image";"label";"dataset"\n"a";"b";"c"\n', "its columns are parted by semicolons; write commas"),
@@ -152,3 +151,14 @@ def test_a_name_that_no_csv_can_hold_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"its name is no UTF-8, as a CSV has to be; rename the file"):
         write_samples(tmp_path / "mine.csv", [Sample(image, None, "gta5", tmp_path)])
     assert not (tmp_path / "mine.csv").exists()
+
+
+def test_weights_that_are_all_0_are_refused_where_images_are_drawn_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    require_weights(file)  # made later
+    file.write_text("image,label,dataset,weight\na,b,c,0\nd,b,c,0.0\n")
+    assert len(read_samples(file)) == 2
+    with pytest.raises(DataError, match=r"a\.csv: every weight is 0, .* is ever drawn; give those that"):
+        require_weights(file)
+    file.write_text("image,label,dataset,weight\na,b,c,0\nd,b,c,0.5\n")
+    require_weights(file)

@@ -19,6 +19,7 @@ from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.errors import DataError
 from uda.core.resources import find_yaml
 from uda.core.rundir import claim
+from uda.data.label_space import load_space
 from uda.data.samples import read_samples
 
 SPACE = "name: pets\nclasses: [{name: cat, color: [255, 0, 0]}, {name: dog, color: [0, 255, 0]}]\n"
@@ -111,6 +112,20 @@ def test_predict_takes_the_images_of_folders_below_but_not_its_own_results(trail
         must("predict", "--segmenter", trail.first, tmp_path / "photos", "--out", out)
         made = {path.name for path in out.iterdir()}
         assert made == {f"{name}{end}.png" for name in ("a", "left__0001", "right__0001") for end in ("", "_overlay")}
+    must("predict", "--segmenter", trail.first, tmp_path / "photos" / "left", "--out", tmp_path / "photos")
+    assert (tmp_path / "photos" / "0001_overlay.png").is_file()  # above the folder that is given
+
+
+def test_predict_follows_links_and_leaves_hidden_folders_alone(trail: Trail, tmp_path: Path) -> None:
+    image = read_samples(trail.csv("val"))[0].image
+    for name in ("elsewhere/a.png", "photos/.trash/b.png", "photos/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, tmp_path / name)
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    must("predict", "--segmenter", trail.first, tmp_path / "photos", "--out", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "a.png", "a_overlay.png", "c.png", "c_overlay.png"
+    }  # fmt: skip
 
 
 def test_a_segmenter_in_ones_own_code_says_what_predict_writes(trail: Trail, tmp_path: Path) -> None:
@@ -120,7 +135,7 @@ def test_a_segmenter_in_ones_own_code_says_what_predict_writes(trail: Trail, tmp
     with Image.open(image) as photo, Image.open(tmp_path / "out" / f"{image.stem}.png") as written:
         labels_HW = segmenter(np.asarray(photo.convert("RGB")))
         assert labels_HW.dtype == np.uint8 and np.array_equal(labels_HW, np.asarray(written))
-    assert len(segmenter.classes) == 19 and segmenter.classes[labels_HW[-1, 0]] in segmenter.classes
+    assert tuple(segmenter.classes) == load_space("cityscapes19").names
     assert segmenter.size == (64, 128) and not segmenter.network.training
     assert segmenter.network(torch.zeros(2, 3, 64, 128)).shape == (2, 19, 64, 128)
     assert uda.load_segmenter(trail.first, size=(32, 64)).size == (32, 64)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from tests.e2e.test_labels_first import by_hand, spoil
-from uda.stages.segment import SegmentWeights
 
 PAIRS = ("--pairs", "CSV")
 
@@ -114,11 +114,26 @@ def test_a_plan_of_a_loop_tells_them_too(city: Trail, tmp_path: Path) -> None:
 
 
 def test_segmenters_that_would_learn_nothing_are_told_by_a_plan(trail: Trail, tmp_path: Path) -> None:
-    off = [f"--set=weights.{term}=0" for term in SegmentWeights.model_fields]
+    off = [f"--set=weights.{term}=0" for term in ("segmentation", "adversarial")]  # others have nothing to learn here
     domains = ("--source", trail.csv("source"), "--target", trail.csv("train"))
     answer = call("segment", *SEGMENT, *domains, *off, "--dry-run", "--out", tmp_path / "out")
     assert answer.code == 2
-    assert "weights: all weights are 0: nothing would be learnt; give a term a weight" in answer.err
+    assert (
+        "weights: all weights are 0: nothing would be learnt; give segmentation or adversarial a weight" in answer.err
+    )
+
+
+@pytest.mark.parametrize("verb", ["segment", "translate"])
+def test_manifests_of_which_nothing_would_be_drawn_are_told_before_a_fit(
+    trail: Trail, tmp_path: Path, verb: str
+) -> None:
+    table = pd.read_csv(trail.csv("train"))
+    table["image"] = [str(trail.csv("train").parent / str(name)) for name in table["image"]]
+    table.assign(weight=0).to_csv(tmp_path / "none.csv", index=False)
+    settings = SEGMENT if verb == "segment" else ("--config", "translate/cyclegan", "--tiny")
+    domains = ("--source", trail.csv("source"), "--target", tmp_path / "none.csv")
+    answer = call(verb, *settings, *domains, "--dry-run", "--out", tmp_path / "out")
+    assert answer.code == 3 and "none.csv: every weight is 0, so that no image is ever drawn" in answer.err
 
 
 @pytest.mark.parametrize(("content", "code"), [("other", 2), ("text", 3)])

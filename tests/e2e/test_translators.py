@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -220,6 +221,26 @@ def test_a_method_that_is_chosen_brings_its_own_recipe(trail: Trail, tmp_path: P
         for config in ((), ("--config", f"translate/{name}"))
     )
     assert one == other
+
+
+def test_only_a_methods_name_brings_a_recipe_however_it_is_written() -> None:
+    said = "the recipe is translate/fda, of the translator that is chosen"
+    for text in ("translator=fda", "translator.name=fda", 'translator.name="fda"', "translator={name: fda}"):
+        assert said in must("settings", "translate", "--set", text).err
+    assert "recipe" not in must("settings", "translate", "--set", "translator.width=8").err
+    answer = call("settings", "translate", "--set", "translator.name=minicity")
+    assert answer.code == 2 and "unknown method 'minicity'" in answer.err and "recipe" not in answer.err
+
+
+def test_a_fit_whose_settings_nothing_read_still_renders(trail: Trail, tmp_path: Path) -> None:
+    shutil.copytree(trail.translated, tmp_path / "fitted")
+    file = tmp_path / "fitted" / "config.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["translator"]["schedule"] |= {"gamma": 0.25}
+    settings["translator"]["optimizers"]["generator"] |= {"momentum": 0.5}
+    file.write_text(yaml.safe_dump(settings))
+    given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--guide", trail.first)
+    must("translate", *given, "--translator", tmp_path / "fitted", "--out", tmp_path / "again")
 
 
 def test_a_segmenter_is_no_translator_with_or_without_a_config(trail: Trail, tmp_path: Path) -> None:

@@ -69,5 +69,5 @@ def test_a_label_space_of_one_stage_is_refused_before_a_fit(asked: tuple[object,
 def test_sizes_that_a_setting_makes_unlike_are_told(asked: tuple[object, ...]) -> None:
     lines = must("plan", *asked, "--set", "segment.size=[96,128]", "--set", "segment.target_size=[96,128]").err
     assert "; --set evaluate.size=[96,128] --set pseudo-label.size=[96,128] makes them alike" in lines
-    assert "; --set translate.size=[96,128] makes them alike" in lines
+    assert "; --set translate.render_size=[96,128] makes them alike" in lines
     assert "makes them alike" not in must("plan", *asked, "--set", "segment.fit.batch=4").err

@@ -71,6 +71,17 @@ def _with_hint(item: Any, fields: Iterable[str]) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(kind, escaped), loc=item["loc"], input=item["input"])
 
 
+def refusal(told: Mapping[tuple[str, ...], str]) -> ValidationError:
+    """What a validator raises to refuse settings by name, each with what is wrong with it."""
+    return ValidationError.from_exception_data(
+        "settings",
+        [
+            InitErrorDetails(type=PydanticCustomError("explained", "{told}", {"told": line}), loc=path, input=None)
+            for path, line in told.items()
+        ],
+    )
+
+
 def merged_over(default: Any, given: Any) -> Any:
     """A given (partial) mapping laid over a default setting or mapping of settings; anything else as it is.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from uda.core.config import Config, Precision
+from uda.core.config import Config, Precision, refusal
 from uda.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,20 +27,26 @@ class ParameterGroup:
 
 
 C = TypeVar("C", bound=Config)
+_READERS = {"momentum": ("sgd",), "betas": ("adam", "adamw"), "power": ("poly",), "constant": ("linear_tail",)}
+_READERS |= {"step": ("step",), "gamma": ("step",)}
+"""Which kinds of optimisers and schedules read a setting, for those that not all do."""
 
 
-def _refuse_idle(config: C, readers: Mapping[str, Sequence[str]]) -> C:
-    """Refuse what is set to other than its default and of no use to the kind that `name` chooses.
+def idle_keys(kind: str, keys: Iterable[str]) -> list[str]:
+    """Those of an optimiser's or a schedule's settings that the kind which its `name` chooses does not read."""
+    return [key for key in keys if kind not in _READERS.get(key, (kind,))]
 
-    Args:
-        config: with a field `name`.
-        readers: which kinds read a field, for those that not all do.
-    """
-    plain, fields = config.model_dump(), type(config).model_fields
-    for key, kinds in readers.items():
-        if plain["name"] not in kinds and plain[key] != fields[key].default:
-            of = " and ".join(kinds)
-            raise ValueError(f"{key} does nothing with {plain['name']}, it is {of}'s: leave it out")
+
+def _refuse_idle(config: C) -> C:
+    """Refuse what is set to other than its default and of no use to the kind that `name` chooses."""
+    fields, plain = type(config).model_fields, config.model_dump()
+    told: dict[tuple[str, ...], str] = {
+        (key,): f"does nothing with {plain['name']}, only with {' and '.join(_READERS[key])}: leave it out"
+        for key in idle_keys(plain["name"], fields)
+        if plain[key] != fields[key].default
+    }
+    if told:
+        raise refusal(told)
     return config
 
 
@@ -62,7 +68,7 @@ class OptimizerConfig(Config):
 
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
-        return _refuse_idle(self, {"momentum": ("sgd",), "betas": ("adam", "adamw")})
+        return _refuse_idle(self)
 
 
 class ScheduleConfig(Config):
@@ -85,9 +91,7 @@ class ScheduleConfig(Config):
 
     @model_validator(mode="after")
     def _all_is_read(self) -> Self:
-        return _refuse_idle(
-            self, {"power": ("poly",), "constant": ("linear_tail",), "step": ("step",), "gamma": ("step",)}
-        )
+        return _refuse_idle(self)
 
     def factor(self, progress: float) -> float:
         """The factor at `progress` in [0, 1] (images seen over images in all)."""

@@ -53,7 +53,7 @@ def read_samples(csv: Path, *, check_files: bool = False) -> list[Sample]:
         check_files: see that every image is there. Labels are not looked for: who reads them will miss them.
 
     Raises:
-        DataError: missing, unreadable or empty file, missing column, bad weight, no weight above 0, or missing image.
+        DataError: missing, unreadable or empty file, missing column, bad weight, or missing image.
     """
     frame = _read_frame(csv)
     for column in REQUIRED:
@@ -64,15 +64,23 @@ def read_samples(csv: Path, *, check_files: bool = False) -> list[Sample]:
     base = csv.parent.resolve()
     rows = [{str(key): str(value) for key, value in row.items()} for row in frame.to_dict("records")]
     samples = [_sample(row, base, f"{csv} row {number}") for number, row in enumerate(rows, start=2)]
-    if not any(sample.weight for sample in samples):
-        mend = "give those that are to be drawn a weight above 0, or leave the column out"
-        raise DataError("every weight is 0, so that no image is ever drawn", csv, mend)
     if check_files:
         missing = [sample.image for sample in samples if not sample.image.is_file()]
         if missing:
             what = f"{len(missing)} of {len(samples)} images are missing, first {missing[0]}"
             raise DataError(what, csv, "put the manifest back where its paths fit, or run `uda prepare` again")
     return samples
+
+
+def require_weights(csv: Path) -> None:
+    """Refuse a manifest, if it is there, of which no image would ever be drawn.
+
+    Raises:
+        DataError: every weight is 0.
+    """
+    if csv.is_file() and not any(sample.weight for sample in read_samples(csv)):
+        mend = "give those that are to be drawn a weight above 0, or leave the column out"
+        raise DataError("every weight is 0, so that no image is ever drawn", csv, mend)
 
 
 def _refuse_other_marks(csv: Path) -> None:

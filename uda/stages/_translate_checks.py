@@ -11,6 +11,7 @@ from uda.core import registry
 from uda.core.errors import ConfigError, DataError
 from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.label_space import LabelSpace, load_space
+from uda.data.samples import require_weights
 from uda.segmenters import _store as store
 from uda.stages._labels import require_labels, require_some_labels
 from uda.stages.base import check_divisible, check_shared
@@ -77,6 +78,8 @@ def _check_fit(config: TranslateConfig, inputs: Mapping[str, Path], method: type
         raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
     if method.needs != "nothing" and not config.fit.images:
         raise ConfigError("nothing is learnt from 0 images", "fit.images", "give 1 or more, or --translator to render")
+    for manifest in (inputs[name] for name in ("source", "target", *maps) if method.needs != "nothing"):
+        require_weights(manifest)
     weights = _settings(config).term_weights
     if weights and not any(weights.values()):
         raise ConfigError("all weights are 0: nothing would be learnt", "translator.weights", "give a term a weight")

@@ -15,6 +15,7 @@ from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
 from uda.core.lazy import lazy_import
 from uda.core.training import RuntimeConfig
+from uda.core.walk import walk
 from uda.data.label_space import load_space
 from uda.data.read import Interpolation, read_image, read_size, resize_image, write_image, write_label
 from uda.data.samples import Sample
@@ -167,8 +168,8 @@ def _files(images: Sequence[Path], out: Path) -> list[Path]:
     found: list[Path] = []
     for path in images:
         if path.is_dir():
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in _ENDINGS and one.is_file())
-            if out.resolve() != path.resolve():
+            inside = sorted(one for one in walk(path) if one.suffix.lower() in _ENDINGS and not _hidden(one, path))
+            if path.resolve() in out.resolve().parents:
                 inside = [one for one in inside if not one.resolve().is_relative_to(out.resolve())]
             if not inside:
                 raise DataError("holds no images", path, f"their names end in {', '.join(sorted(_ENDINGS))}")
@@ -178,3 +179,8 @@ def _files(images: Sequence[Path], out: Path) -> list[Path]:
         else:
             raise DataError("no such file or folder", path, "check the path")
     return found
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    """Whether a name below the folder begins with a dot, as those of thumbnails do."""
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)

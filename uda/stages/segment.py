@@ -18,7 +18,7 @@ from uda.core.training import FitConfig, OptimizerConfig, ScheduleConfig
 from uda.data.augment_config import AugmentConfig
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
-from uda.data.samples import Sample, read_samples
+from uda.data.samples import Sample, read_samples, require_weights
 from uda.stages._graph_checks import wants_weights
 from uda.stages._labels import check_labels, require_labels, require_some_labels
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared, is_first_process
@@ -246,6 +246,21 @@ def _domain(
     return stream.make_domain(data, config.augment, seed=config.seed, number=number)
 
 
+def _check_weights(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
+    """Refuse a fit that no term, or no image of a manifest, would teach anything."""
+    if not config.fit.images:
+        return
+    for manifest in (inputs[name] for name in (*_LABELLED, "target", "pseudo") if name in inputs):
+        require_weights(manifest)
+    heads = registry.load("segmenters", config.segmenter.name).heads(config.segmenter)
+    there = {"segmentation": True, "pseudo": "pseudo" in inputs, "adversarial": config.adversary is not None}
+    terms = [term for term, taught in there.items() if taught]
+    terms += [f"{term}_aux" for term in terms if "aux" in heads]
+    if not any(getattr(config.weights, term) for term in terms):
+        told = "all weights are 0: nothing would be learnt"
+        raise ConfigError(told, "weights", f"give {' or '.join(terms)} a weight")
+
+
 def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
     for manifest in (inputs[name] for name in _LABELLED if name in inputs):
         require_labels(manifest)
@@ -254,8 +269,7 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
     if not config.fit.images and "init" not in inputs:
         mend = "give --init, whose weights are kept as they are, or 1 or more"
         raise ConfigError("nothing is learnt from 0 images", "fit.images", mend)
-    if not any(dict(config.weights).values()):
-        raise ConfigError("all weights are 0: nothing would be learnt", "weights", "give a term a weight")
+    _check_weights(config, inputs)
     if "init" in inputs:
         store.check_init(inputs["init"], load_space(config.label_space).names)
     has_target = "target" in inputs or "pseudo" in inputs

@@ -14,10 +14,9 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import ValidationError, field_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import field_validator
 
-from uda.core.config import MethodConfig
+from uda.core.config import MethodConfig, refusal
 from uda.core.errors import ConfigError, nearest
 from uda.core.training import OptimizerConfig, ScheduleConfig
 
@@ -107,17 +106,6 @@ class Translation:
     labels_BHW: Tensor | None = None
 
 
-def _refused(told: Mapping[tuple[str, ...], str]) -> ValidationError:
-    """What a validator raises to refuse settings by name, each with what is wrong with it."""
-    return ValidationError.from_exception_data(
-        "settings",
-        [
-            InitErrorDetails(type=PydanticCustomError("explained", "{told}", {"told": line}), loc=path, input=None)
-            for path, line in told.items()
-        ],
-    )
-
-
 class TranslatorConfigBase(MethodConfig):
     """What every fitted translator's settings hold beside its own: optimisers by player, schedule, weights.
 
@@ -137,7 +125,7 @@ class TranslatorConfigBase(MethodConfig):
         unknown = [key for key in given if key not in known] if isinstance(given, Mapping) else []
         if unknown:
             none = "there are no players, leave it out"
-            raise _refused(
+            raise refusal(
                 {(str(one),): f"no such player, {nearest(str(one), known)}" if known else none for one in unknown}
             )
         return given
@@ -161,7 +149,7 @@ class TranslatorConfigBase(MethodConfig):
                 shown = list(default) if isinstance(default, tuple) else default
                 told[path] = f"does nothing where {where}: leave it out, or set it to {shown}"
         if told:
-            raise _refused(told)
+            raise refusal(told)
 
     @property
     def term_weights(self) -> dict[str, float]:
