@@ -78,7 +78,8 @@ def _check_fit(config: TranslateConfig, inputs: Mapping[str, Path], method: type
         raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
     if method.needs != "nothing" and not config.fit.images:
         raise ConfigError("nothing is learnt from 0 images", "fit.images", "give 1 or more, or --translator to render")
-    for manifest in (inputs[name] for name in ("source", "target", *maps) if method.needs != "nothing"):
+    drawn = [name for name in ("source", "target", *maps) if name in inputs and method.needs != "nothing"]
+    for manifest in (inputs[name] for name in drawn):
         require_weights(manifest)
     weights = _settings(config).term_weights
     if weights and not any(weights.values()):
