@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from uda.core import provenance
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError
 from uda.core.manifest import MANIFEST, complete_manifest, verify
+from uda.stages import catalog
 from uda.stages.base import Decision, check_divisible, check_shared, decide, execute
 
 
@@ -361,3 +363,9 @@ def test_a_size_that_strides_do_not_divide_is_told_with_one_that_fits(
         check_divisible("size", size, multiple, "segmenter x")
     assert str(caught.value).endswith(f"use {fitting}")
     check_divisible("size", (64, 96), 32, "segmenter x")
+
+
+@pytest.mark.parametrize("name", catalog.stage_names())
+def test_every_stage_can_be_sent_to_another_process(name: str) -> None:
+    """As `--jobs` does with the steps of a plan."""
+    assert pickle.loads(pickle.dumps(catalog.get_stage(name))) == catalog.get_stage(name)  # made here

@@ -162,6 +162,10 @@ def _check(config: QualityConfig, inputs: Mapping[str, Path]) -> None:
     store.check_input(inputs, "segmenter", load_space(config.label_space).names)
 
 
+def _text(metrics: Mapping[str, Any]) -> str:
+    return as_text(from_json(metrics))
+
+
 STAGE = Stage(
     name="quality",
     version=2,  # 2: sharpness_gap is a logarithm
@@ -173,5 +177,5 @@ STAGE = Stage(
     manifests=("images", "real", "source"),
     alone=True,
     check=_check,
-    text=lambda metrics: as_text(from_json(metrics)),
+    text=_text,
 )
