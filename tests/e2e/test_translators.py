@@ -241,6 +241,7 @@ def test_a_fit_whose_settings_nothing_read_still_renders(trail: Trail, tmp_path:
     file.write_text(yaml.safe_dump(settings))
     given = ("--source", trail.csv("source"), "--target", trail.csv("train"), "--guide", trail.first)
     must("translate", *given, "--translator", tmp_path / "fitted", "--out", tmp_path / "again")
+    assert len(pd.read_csv(tmp_path / "again" / "samples.csv")) == 10
 
 
 def test_a_segmenter_is_no_translator_with_or_without_a_config(trail: Trail, tmp_path: Path) -> None:
