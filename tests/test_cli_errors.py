@@ -45,6 +45,15 @@ def seconds(*command: str) -> float:
     return statistics.median(times)
 
 
+def test_the_command_lines_own_module_is_the_program_too() -> None:
+    said = [
+        subprocess.run([sys.executable, "-W", "error", "-m", module, "--version"], capture_output=True, text=True)
+        for module in ("uda", "uda.cli")
+    ]
+    assert [done.returncode for done in said] == [0, 0]
+    assert said[0].stdout == said[1].stdout and said[1].stdout.startswith("uda, version ") and not said[1].stderr
+
+
 def test_help_answers_at_once() -> None:
     # 0.3 s beyond what starting Python with click costs on this machine.
     assert seconds("-m", "uda", "--help") < seconds("-c", "import click") + 0.3

@@ -155,6 +155,20 @@ def test_settings_are_for_a_translator_a_step_or_a_stage(tmp_path: Path) -> None
             planned(tmp_path, "munit", assignments=[text])
 
 
+def test_what_all_translators_are_told_is_told_to_those_that_are_fitted(tmp_path: Path) -> None:
+    told = ["translate.fit.images=6", "translate.seed=5"]
+    steps = planned(tmp_path, "identity", "munit", assignments=told)
+    configs: dict[str, Any] = {name: one.config for name, one in steps.items()}
+    assert configs["translate_munit_0"].fit.images == configs["samples_munit_0"].fit.images == 6
+    assert configs["translate_identity_0"].fit.images == 1000
+    assert configs["translate_identity_0"].seed == configs["translate_munit_0"].seed == 5
+    for text in ("identity.fit.images=6", "translate.fit.images=6"):
+        with pytest.raises(ConfigError) as caught:
+            planned(tmp_path, "identity", assignments=[text])
+        said = "--set: 'translate_identity_0.fit.images=6' changes nothing: identity is not fitted; leave it out"
+        assert str(caught.value) == said
+
+
 def test_recipes_are_found_by_name_or_file(tmp_path: Path) -> None:
     names = recipe_names("minicity")
     assert {"identity", "color_transfer", "fda", "sait"} <= set(names) and len(set(names)) == len(names)

@@ -13,7 +13,7 @@ from uda.core import resources
 from uda.core.console import Console
 from uda.core.errors import ConfigError
 from uda.iterate import common_seed
-from uda.pipeline import Planned, Request, expand
+from uda.pipeline import Request, expand
 
 
 @pytest.mark.parametrize(("rounds", "images"), [(0, 30), (1, 37), (3, 51)])
@@ -37,17 +37,38 @@ def test_a_budget_names_a_step_of_the_rounds_that_is_fitted(house: House) -> Non
     assert "step oracle: budget_of: step evaluate@2 is not fitted; name a segment step" in house.refused()
 
 
-def test_rows_for_all_fits_are_none_for_what_is_not_fitted(tmp_path: Path) -> None:
-    def found(*assignments: str) -> dict[str, Planned]:
-        request = Request(pipeline="minicity_full", out=tmp_path / "run", rounds=1, assignments=assignments)
-        return {one.name: one for one in expand(request, Console(quiet=True))}
+def test_what_all_fits_are_told_is_not_told_to_what_is_not_fitted(tmp_path: Path) -> None:
+    def found(*assignments: str) -> dict[str, dict[str, Any]]:
+        request = Request(pipeline="minicity_full", out=tmp_path / "run", rounds=2, assignments=assignments)
+        planned = expand(request, Console(quiet=True))
+        pipeline.plan(planned, force=False)
+        return {one.name: one.config.model_dump() for one in planned}
 
-    asked = found("translate.rows=[0, 0.95]")
-    pipeline.plan(list(asked.values()), force=False)
-    rows = {name: asked[name].config.model_dump()["rows"] for name in ("translate@1", "color_transfer")}
-    assert rows == {"translate@1": (0, 0.95), "color_transfer": (0, 1)}
-    with pytest.raises(ConfigError, match="step color_transfer: rows: color_transfer is not fitted; leave them out"):
-        pipeline.plan(list(found("color_transfer.rows=[0, 0.9]").values()), force=False)
+    told = ("rows=[0, 0.95]", "fit.images=100", "augment={flip: 0.25}", "guide_statistics=40", "size=[128, 192]")
+    alone, asked = found(), found(*(f"translate.{text}" for text in told))
+    for name in ("translate@1", "translate@2"):
+        fit = {key: asked[name][key] for key in ("rows", "guide_statistics", "size")}
+        assert fit == {"rows": (0, 0.95), "guide_statistics": 40, "size": (128, 192)}
+        assert (asked[name]["fit"]["images"], asked[name]["augment"]["flip"]) == (100, 0.25)
+    assert asked["color_transfer"] == alone["color_transfer"] | {"size": (128, 192)}
+    # What only those are told that are not fitted changes nothing.
+    for text in ("color_transfer.rows=[0, 0.9]", "translate.fit.images=100"):
+        with pytest.raises(ConfigError) as caught:
+            found(text, "translate.config=[translate/color_transfer, overlays/minicity_size]")
+        said = f"--set: '{text}' changes nothing: color_transfer is not fitted; leave it out"
+        assert str(caught.value) == said
+    assert found("color_transfer.rows=[0, 1]")  # as it is anyway
+
+
+def test_a_recipe_of_a_fit_is_none_for_what_is_not_fitted(tmp_path: Path) -> None:
+    asked = ("translate.translator.name=fda",)
+    request = Request(pipeline="gta5_to_cityscapes", out=tmp_path / "run", rounds=1, assignments=asked, tiny=True)
+    with pytest.raises(ConfigError) as caught:
+        pipeline.plan(expand(request, Console(quiet=True)), force=False)
+    keys = "fit.images, fit.batch, augment.flip, augment.crop"
+    recipe = "--config translate/fda (of a pipeline's step: STEP.config=translate/fda)"
+    mend = f"leave them out, or take its own recipe: {recipe}"
+    assert str(caught.value) == f"step translate@1: {keys}: fda is not fitted; {mend}"
 
 
 def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

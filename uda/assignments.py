@@ -7,15 +7,17 @@ round. Where a step is called as its stage is, as in all pipelines that ship, th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from uda.core.config import Layers
+from uda.core.config import Layers, away_from_default, validate
 from uda.core.errors import ConfigError, nearest
 from uda.data.label_space import load_space
 
 if TYPE_CHECKING:
     from uda.pipeline import Step
+    from uda.stages.base import Stage, StageConfig
 
 SPACE = "label_space="
 """An assignment that is all steps', by this beginning."""
@@ -73,20 +75,87 @@ def _check_round(text: str, name: str, place: str, rounds: int) -> None:
         raise ConfigError(f"'{text}' names no round", "--set", mend)
 
 
-def add_to(layers: Layers, settings: Mapping[str, Sequence[str]], stage: str, name: str, number: int | None) -> None:
-    """Lay the assignments that reach a step over its settings, the narrower ones last.
+def reaching(settings: Mapping[str, Sequence[str]], stage: str, name: str, number: int | None) -> list[str]:
+    """The assignments that reach a step, the narrower ones last.
 
     Args:
-        layers: the step's settings.
         settings: what `by_head` found.
         stage: the step's stage.
         name: the step, as the pipeline calls it.
         number: its round; None before the rounds.
     """
     rounds = () if number is None else (f"{name}@{EACH}", f"{name}@{number}")
-    for head in dict.fromkeys((stage, name, *rounds)):
-        for text in settings.get(head, []):
-            layers.add(f"--set {text}", Layers().add_assignments([text]).data[head])
+    return [text for head in dict.fromkeys((stage, name, *rounds)) for text in settings.get(head, [])]
+
+
+def settled(stage: Stage, layers: Layers, texts: Sequence[str]) -> tuple[StageConfig, dict[str, str]]:
+    """A step's settings with the assignments that reach it, but for those of what nothing reads in this step.
+
+    All steps of a stage may be told alike, those with nothing to fit too. What a step has from its configs stays.
+
+    Args:
+        stage: the step's stage.
+        layers: its settings without them.
+        texts: the assignments, the narrower ones last.
+
+    Returns:
+        The settings, and the assignments that are left out, each with why.
+
+    Raises:
+        ConfigError: settings are wrong.
+    """
+    config = validate(stage.config, _laid_over(layers, texts))
+    whys = {} if stage.idle is None else stage.idle(config)
+    away = away_from_default(config, whys)
+    idle = {text: why for text in texts if (why := _why_idle(text, whys)) and any(_sets(text, path) for path in away)}
+    if not idle:
+        return config, {}
+    return validate(stage.config, _laid_over(layers, [text for text in texts if text not in idle])), idle
+
+
+def _laid_over(layers: Layers, texts: Sequence[str]) -> Layers:
+    over = copy.deepcopy(layers)
+    for text in texts:
+        (own,) = Layers().add_assignments([text]).data.values()
+        over.add(f"--set {text}", own)
+    return over
+
+
+def _key(text: str) -> tuple[str, ...]:
+    """The setting that an assignment of a step or stage is of."""
+    return tuple(text.partition("=")[0].split(".")[1:])
+
+
+def _why_idle(text: str, whys: Mapping[str, str]) -> str | None:
+    """Why nothing reads the setting of an assignment; None where something may."""
+    key = ".".join(_key(text))
+    return next((why for idle, why in whys.items() if f"{key}.".startswith(f"{idle}.")), None)
+
+
+def _sets(text: str, path: tuple[str, ...]) -> bool:
+    key = _key(text)
+    return path[: len(key)] == key or key[: len(path)] == path
+
+
+def is_idle(text: str, stage: Stage, config: StageConfig) -> bool:
+    """Whether an assignment is of a setting that nothing reads as a step of that stage is configured."""
+    return stage.idle is not None and _why_idle(text, stage.idle(config)) is not None
+
+
+def check_read(told: Sequence[tuple[Collection[str], Mapping[str, str]]]) -> None:
+    """Refuse assignments that no step reads which they reach.
+
+    Args:
+        told: of each step the assignments that reach it, and those of them that it does not read, each with why.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    read = {text for texts, idle in told for text in texts if text not in idle}
+    for _, idle in told:
+        for text, why in idle.items():
+            if text not in read:
+                raise ConfigError(f"'{text}' changes nothing: {why}", "--set", "leave it out")
 
 
 def check_space(settings: Mapping[str, Sequence[str]], step: Step, name: str, own: str, shared: str) -> None:

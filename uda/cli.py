@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import click
 
 from uda import __version__
 from uda.cli_options import (
-    OWN_RECIPE,
     PATH,
     Common,
     as_config_error,
@@ -23,12 +21,16 @@ from uda.cli_options import (
     given,
     jobs_option,
     loop,
-    recipes,
     run_guarded,
+    some,
+)
+from uda.cli_settings import (
+    OWN_RECIPE,
+    predict_settings,
+    settings_for,
     settings_of_fit,
     settings_of_training,
-    some,
-    without_machine,
+    shown_settings,
 )
 from uda.core.errors import ConfigError
 
@@ -44,46 +46,20 @@ def cli(debug: bool) -> None:
     """
 
 
-def _stage_settings(
-    name: str, options: Common, arguments: Mapping[str, Any] | None = None, fitted: Path | None = None
-) -> Any:
-    """The stage and its settings.
-
-    Args:
-        name: the verb.
-        options: configs and single settings; without a config the verb's own one, or `fitted`, is at the bottom.
-        arguments: settings that other options of the verb stand for.
-        fitted: the settings of the fit that the command goes on from.
-    """
-    from uda.core.config import Layers, validate
-    from uda.core.resources import find_yaml
-    from uda.stages.catalog import get_stage
-
-    stage = get_stage(name)
-    layers = Layers()
-    if fitted is not None:
-        layers.add(str(fitted), without_machine(fitted))
-    elif references := recipes(name, options, console()):
-        layers.add_files([find_yaml("configs", reference) for reference in references], tiny=options.tiny)
-    layers.add(f"uda {name}", arguments or {})
-    if options.seed is not None:
-        layers.add("--seed", {"seed": options.seed})
-    if options.device is not None:
-        layers.add("--device", {"runtime": {"device": options.device}})
-    return stage, validate(stage.config, layers.add_assignments(options.assignments))
-
-
 def _run_stage(name: str, inputs: dict[str, Path | None], options: Common) -> None:
     from uda.stages.base import decide, execute
 
     paths, speaker = given(inputs), console()
     trained = settings_of_training(name, options, paths, speaker)
-    stage, config = _stage_settings(name, options, trained, settings_of_fit(name, options, paths, speaker))
+    fitted = settings_of_fit(name, options, paths, speaker)
+    stage, config = settings_for(name, options, trained, fitted, inputs=paths)
     if options.dry_run:
         decision = decide(stage, config, paths, options.out, force=options.force)
         if stage.check is not None:
             stage.check(config, paths)
-        speaker.result(f"{name} -> {options.out}: would {decision.action} ({decision.reason})")
+        told = {"action": decision.action, "reason": decision.reason}
+        line = f"{name} -> {options.out}: would {decision.action} ({decision.reason})"
+        speaker.result(json.dumps(told, indent=2) if options.as_json else line)
         return
     manifest = execute(stage, config, paths, options.out, speaker, force=options.force)
     if options.as_json:
@@ -122,7 +98,8 @@ def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
     from uda.stages.prepare import prepare_to_csv
 
     options = Common(**values)
-    _, config = _stage_settings("prepare", options, {"dataset": dataset, **({"split": split} if split else {})})
+    chosen = {"dataset": dataset, **({"split": split} if split else {})}
+    _, config = settings_for("prepare", options, chosen, inputs=("root",))
     speaker = console()
     metrics = prepare_to_csv(config, root, options.out, speaker, dry_run=options.dry_run)
     written = f"{options.out}: would be written" if options.dry_run else str(options.out)
@@ -212,13 +189,9 @@ def predict(
     segmenter: Path, images: tuple[Path, ...], assignments: tuple[str, ...], out: Path, device: str | None
 ) -> None:
     """Write label maps and overlays of any images (files or folders)."""
-    from uda.core.config import Layers, validate
-    from uda.stages.predict import PredictConfig, predict_images
+    from uda.stages.predict import predict_images
 
-    layers = Layers()
-    if device is not None:
-        layers.add("--device", {"runtime": {"device": device}})
-    config = validate(PredictConfig, layers.add_assignments(assignments))
+    config = predict_settings(Common(out, assignments=assignments, device=device))
     for path in predict_images(config, segmenter, images, out, console()):
         console().result(str(path))
 
@@ -334,21 +307,14 @@ def settings(stage: str, part: str | None, **values: Any) -> None:
     """
     from uda.core import described
 
-    chosen = described.settings_called(part, _settings_of(stage, Common(out=Path(), **values)), f"uda settings {stage}")
+    chosen = described.settings_called(
+        part, shown_settings(stage, Common(out=Path(), **values)), f"uda settings {stage}"
+    )
     if values["as_json"]:
         console().result(json.dumps({one.key: [one.value, one.meaning] for one in chosen}, indent=2))
         return
     for one in chosen:
         console().result(str(one))
-
-
-def _settings_of(stage: str, options: Common) -> Any:
-    from uda.core.config import Layers, validate
-    from uda.stages.predict import PredictConfig
-
-    if stage == "predict":
-        return validate(PredictConfig, Layers().add_assignments(options.assignments))
-    return _stage_settings(stage, options, {"dataset": "DATASET"} if stage == "prepare" else None)[1]
 
 
 @cli.command()
@@ -395,3 +361,7 @@ def _invoke(arguments: list[str]) -> None:
     except click.UsageError as error:
         verb = next((one for one in arguments if one in cli.commands), None)
         raise as_config_error(error, f"uda {verb}" if verb else "uda") from error
+
+
+if __name__ == "__main__":
+    main()

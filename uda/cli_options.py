@@ -25,25 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 """A path; whether it exists is asked where its meaning is known, so that the error can say how to mend it."""
 
-_TRAINED = ("pseudo-label", "evaluate", "quality")
-"""Verbs that show images to a segmenter, at its training's size and for its classes unless they are told others."""
-
-OWN_RECIPE = {
-    "translate": "translate/sait",
-    "segment": "segment/deeplabv2",
-    "pseudo-label": "pseudo_label/class_median",
-    "evaluate": "evaluate/cityscapes",
-    "quality": "quality/cityscapes",
-    "minicity": "minicity/standard",
-}
-"""The recipe of a verb for which no config is named."""
-_METHOD = {
-    "translate": ("translator", "translators"),
-    "segment": ("segmenter", "segmenters"),
-    "pseudo-label": ("strategy", "pseudo_labels"),
-}
-"""The setting of a verb that chooses its method, and the methods' family."""
-
 
 @dataclass(frozen=True)
 class Common:
@@ -191,100 +172,6 @@ def console() -> Console:
 def given(inputs: Mapping[str, Path | None]) -> dict[str, Path]:
     """The inputs that were given, as absolute paths."""
     return {name: path.absolute() for name, path in inputs.items() if path is not None}
-
-
-def settings_of_training(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> dict[str, Any]:
-    """Size and label space that a given segmenter was trained with, where a command names neither config nor these."""
-    from uda.segmenters._store import DESCRIPTION
-
-    segmenter = paths.get("segmenter")
-    if name not in _TRAINED or options.configs or segmenter is None or not (segmenter / DESCRIPTION).is_file():
-        return {}  # the stage tells what is no segmenter
-    return _trained_size(name, options, segmenter, speaker) | _trained_space(name, options, segmenter, speaker)
-
-
-def settings_of_fit(name: str, options: Common, paths: Mapping[str, Path], speaker: Console) -> Path | None:
-    """The settings that a given translator was fitted with, where a command names no config.
-
-    Raises:
-        ConfigError: `--tiny`, which they have no overlay for.
-    """
-    directory = paths.get("translator") or paths.get("init")
-    file = None if directory is None else directory / "config.yaml"
-    if name != "translate" or options.configs or file is None or not file.is_file():
-        return None  # the stage tells what is no translator
-    if "translator" not in without_machine(file):
-        return None  # nor is that, though a stage left it
-    if options.tiny:
-        mend = "leave --tiny out, or name the --config that it was fitted with"
-        raise ConfigError("its settings are as it was fitted, with no tiny overlay", file, mend)
-    speaker.say(f"{name}: no --config: the settings are those of {file}")
-    return file
-
-
-def recipes(name: str, options: Common, speaker: Console) -> tuple[str, ...]:
-    """The configs of a verb: those that are named, else its own recipe, or that of the method which `--set` chooses.
-
-    Args:
-        name: the verb.
-        options: what was given.
-        speaker: told where the recipe is not the verb's own.
-    """
-    from uda.core import registry, resources
-    from uda.core.config import Layers
-
-    if options.configs or name not in OWN_RECIPE:
-        return options.configs
-    recipe, (field, family) = OWN_RECIPE[name], _METHOD.get(name, ("", ""))
-    chosen = Layers().add_assignments(options.assignments).data.get(field)
-    chosen = chosen.get("name") if isinstance(chosen, dict) else chosen
-    own = f"{recipe.partition('/')[0]}/{chosen}"
-    if family and chosen not in registry.names(family):
-        return (recipe,)
-    if own == recipe or own not in resources.names("configs"):
-        return (recipe,)
-    speaker.say(f"{name}: no --config: the recipe is {own}, of the {field} that is chosen")
-    return (own,)
-
-
-def without_machine(file: Path) -> dict[str, Any]:
-    """Settings of an earlier run, but for the machine that it had, and what nothing read, which may be refused now."""
-    from uda.core.config import read_yaml
-    from uda.core.training import idle_keys
-
-    kept = {key: value for key, value in read_yaml(file).items() if key != "runtime"}
-    method = kept.get("translator", {})
-    for group in (method.get("schedule", {}), *method.get("optimizers", {}).values()):
-        for key in idle_keys(group.get("name", ""), [*group]):
-            del group[key]
-    return kept
-
-
-def _trained_space(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:
-    from uda.core.inputs import is_yaml_path
-    from uda.segmenters._store import describe
-    from uda.stages.catalog import get_stage
-
-    space = str(describe(segmenter)["label_space"])
-    gone = is_yaml_path(space) and not Path(space).is_file()
-    if gone or any(text.startswith("label_space=") for text in options.assignments):
-        return {}
-    if space != get_stage(name).config.model_fields["label_space"].default:
-        speaker.say(f"{name}: no label space is named: the classes are those of {space}, as the segmenter was trained")
-    return {"label_space": space}
-
-
-def _trained_size(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:
-    if options.tiny or any(text.startswith("size=") for text in options.assignments):
-        return {}
-    from uda.stages._files import trained_size
-
-    size = trained_size(segmenter)
-    if size is None:
-        speaker.say(f"{name}: the segmenter does not say what size it was trained at; --set size=[HEIGHT,WIDTH] does")
-        return {}
-    speaker.say(f"{name}: no --config and no size: images enter at {size[0]}x{size[1]}, as the segmenter was trained")
-    return {"size": list(size)}
 
 
 def run_guarded(call: Callable[[], Any]) -> int:

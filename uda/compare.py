@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from uda import pipeline
+from uda.assignments import is_idle
 from uda.core import registry, resources
 from uda.core.config import Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, nearest
 from uda.pipeline import Pipeline, Planned, Request, Step
 from uda.stages._report.translations import IDEAL, SOURCE, step
-from uda.stages.translate import TranslateConfig
+from uda.stages.translate import STAGE, TranslateConfig
 
 MAIN = "sait"
 """The main translator: its small recipe is called after the data alone."""
@@ -361,6 +362,12 @@ def _add_segmenter(graph: _Graph, wanted: Wanted, seed: int, name: str, csv: str
 def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[str]:
     """Assignments by step, so that they come after the comparison's own."""
     recipes = {recipe.name for recipe in wanted.recipes}
+    of_step = {
+        step(kind, seed, one.name): one
+        for kind in ("translate", "samples")
+        for seed in wanted.seeds
+        for one in wanted.recipes
+    }
     found = []
     for text in texts:
         head, _, rest = text.partition(".")
@@ -369,6 +376,9 @@ def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[s
             steps = [name for name in steps if name in graph.steps]
         else:
             steps = [name for name, one in graph.steps.items() if head in (name, one.stage)]
+            # What is said of all translators is not said to those that have no fit.
+            read = [name for name in steps if name not in of_step or not is_idle(text, STAGE, of_step[name].settings)]
+            steps = read or steps
         if not steps or not rest:
             known = {*recipes, *graph.steps, *(one.stage for one in graph.steps.values())}
             mend = f"write it as NAME.key=value; {nearest(head.partition('=')[0], known)}"

@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from uda import budget, own_data, sizes, unlabelled
-from uda.assignments import SPACE, add_to, by_head, check_space, recipe_of, wider_than_meant
-from uda.core import registry
+from uda.assignments import SPACE, by_head, check_read, check_space, reaching, recipe_of, settled, wider_than_meant
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, UdaError, nearest
@@ -80,7 +79,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Planned:
-    """One step of the expanded graph."""
+    """One step of the expanded graph.
+
+    `assignments` are those that reach it; the `unread` ones, each with why, are none of its settings.
+    """
 
     name: str
     stage: Stage
@@ -91,6 +93,8 @@ class Planned:
     round: int | None = None
     comparator: bool = False
     reads_target_labels: bool = False
+    assignments: Sequence[str] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, error: UdaError) -> UdaError:
         """An error of its stage, saying which step it is of."""
@@ -179,6 +183,7 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
     for line in wider_than_meant(settings, steps):
         console.say(line)
     planned = _plan_steps(request, pipeline, rounds, settings)
+    check_read([(one.assignments, one.unread) for one in planned])
     _check_rows(planned, request)
     own = [
         head
@@ -260,9 +265,10 @@ def _plan_step(
         layers.add("--seed", {"seed": request.seed})
     if request.device is not None:
         layers.add("--device", {"runtime": {"device": request.device}})
-    add_to(layers, settings, step.stage, name, number)
+    texts = reaching(settings, step.stage, name, number)
     base = request.out if number is None else request.out / f"round_{number}"
-    config: Any = _without_idle(stage, validate(stage.config, layers), name, settings)
+    config: Any
+    config, unread = settled(stage, layers, texts)
     if "label_space" in fields:
         check_space(settings, step, name, config.label_space, pipeline.label_space)
     sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}
@@ -277,25 +283,14 @@ def _plan_step(
         round=number,
         comparator=step.comparator,
         reads_target_labels=step.reads_target_labels,
+        assignments=texts,
+        unread=unread,
     )
-
-
-def _is_unfitted(stage: Stage, config: Any) -> bool:
-    """Whether a step's translator learns nothing."""
-    return stage.name == "translate" and registry.load("translators", config.translator.name).needs == "nothing"
 
 
 def _idle(stage: Stage, config: Any) -> set[str]:
     """Inputs of a pipeline's step that the configured method has no use for: what is not fitted goes on from none."""
-    return {"init"} if _is_unfitted(stage, config) else set()
-
-
-def _without_idle(stage: Stage, config: StageConfig, name: str, settings: Mapping[str, Sequence[str]]) -> StageConfig:
-    """A step's settings without the rows that all translators' fits were told to see, where it has no fit."""
-    told = [text for head in (stage.name, name) for text in settings.get(head, []) if text.startswith(f"{head}.rows=")]
-    if name == stage.name or any(text.startswith(f"{name}.") for text in told) or not _is_unfitted(stage, config):
-        return config
-    return config.model_copy(update={"rows": type(config).model_fields["rows"].default}) if told else config
+    return {"init"} if stage.idle is not None and "fit" in stage.idle(config) else set()
 
 
 def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str, key: str) -> Source | None:

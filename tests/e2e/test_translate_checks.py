@@ -161,6 +161,7 @@ def test_who_only_renders_takes_no_pairs_and_asks_for_none(trail: Trail, tmp_pat
     for option in ("--pairs", "--pseudo"):
         error = refused(trail, out, "minicity_semi_paired", ("--translator", fitted, option, "CSV"))
         assert error == f"error: translate: nothing learns from pairs: --translator only renders; leave {option} out"
-    must("translate", *data, "--translator", fitted, "--set", "supervision=0.5", "--out", out)
+    (tmp_path / "half.yaml").write_text("supervision: 0.5\n")
+    must("translate", *few, "--config", tmp_path / "half.yaml", *data, "--translator", fitted, "--out", out)
     for image in (fitted / "images").iterdir():
         assert image.read_bytes() == (out / "images" / image.name).read_bytes()

@@ -64,6 +64,35 @@ def test_what_belongs_to_a_part_that_is_off_is_refused(name: str, on: dict[str, 
     assert settings_of(name, **default)
 
 
+@pytest.mark.parametrize(
+    ("name", "off", "idle", "why"),
+    [
+        ("sait", {"guidance": False}, {"cycle_guide": "translated"}, "guidance is false"),
+        ("sait", {"guidance": False}, {"spade_spectral_norm": False}, "guidance is false"),
+        ("sait", {"weights": {"symmetric_ce": 0}}, {"log_floor": 0.01}, "weights.symmetric_ce is 0"),
+        *(
+            (name, {"discriminator_scales": 1}, {"discriminator_details": 8}, "discriminator_scales is 1")
+            for name in ("sait", "munit", "unit")
+        ),
+        (
+            "cyclegan",
+            {"discriminator": "scales", "discriminator_scales": 1},
+            {"discriminator_details": 8},
+            "discriminator_scales is 1",
+        ),
+        ("sggan", {"weights": {"gradient": 0}}, {"softness": 0.5}, "weights.gradient is 0"),
+        ("usis", {"weights": {"r1": 0}}, {"r1_every": 8}, "weights.r1 is 0"),
+        ("semi_paired", {"weights": {"r1": 0}}, {"r1_every": 8}, "weights.r1 is 0"),
+    ],
+)
+def test_what_belongs_to_a_part_that_is_switched_off_is_refused(
+    name: str, off: dict[str, Any], idle: dict[str, Any], why: str
+) -> None:
+    where, told = refusal(name, **off, **idle)
+    assert where in idle and told.startswith(f"does nothing where {why}: leave it out, or set it to ")
+    assert settings_of(name, **off) and settings_of(name, **idle)
+
+
 def test_a_term_that_there_is_not_may_be_0() -> None:
     assert settings_of("spade", weights={"kl": 0})
 

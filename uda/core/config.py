@@ -82,6 +82,42 @@ def refusal(told: Mapping[tuple[str, ...], str]) -> ValidationError:
     )
 
 
+def away_from_default(config: Config, keys: Iterable[str]) -> dict[tuple[str, ...], Any]:
+    """Which settings are away from their defaults, each with its default; a group's may be 0 as well, which is off.
+
+    Args:
+        config: whose they are.
+        keys: of settings, `group.key` too, or of groups, which stand for all that is in them.
+    """
+    found: dict[tuple[str, ...], Any] = {}
+    for key in keys:
+        value: Any = config
+        default: Any = None
+        path = tuple(key.split("."))
+        for part in path:
+            if not isinstance(value, Config):
+                break  # a part that is switched off
+            default = getattr(default, part) if type(default) is type(value) else _default_of(value, part)
+            value = getattr(value, part)
+        else:
+            found |= _away(path, value, default)
+    return found
+
+
+def _away(path: tuple[str, ...], value: Any, default: Any) -> dict[tuple[str, ...], Any]:
+    if isinstance(value, Config):
+        fields = type(value).model_fields
+        other = default if type(default) is type(value) else None
+        inner = {key: _default_of(value, key) if other is None else getattr(other, key) for key in fields}
+        parts = (_away((*path, key), getattr(value, key), inner[key]) for key in fields)
+        return {at: plain for part in parts for at, plain in part.items()}
+    return {} if value == default or (len(path) > 1 and value == 0) else {path: default}
+
+
+def _default_of(config: Config, key: str) -> Any:
+    return type(config).model_fields[key].get_default(call_default_factory=True)
+
+
 def merged_over(default: Any, given: Any) -> Any:
     """A given (partial) mapping laid over a default setting or mapping of settings; anything else as it is.
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uda.core import registry
+from uda.core import registry, resources
+from uda.core.config import away_from_default
 from uda.core.errors import ConfigError, DataError
 from uda.data.augment_config import AugmentConfig, rows_seen
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.samples import require_weights
 from uda.segmenters import _store as store
 from uda.stages._labels import require_labels, require_some_labels
+from uda.stages._unread import OF_FITS
 from uda.stages.base import check_divisible, check_shared
 from uda.translators.base import AbstractTranslator, Direction, Setting, TranslatorConfigBase
 
@@ -25,6 +27,50 @@ TARGET_WAYS: dict[Direction, tuple[str, str]] = {
     "target_to_target": ("recreate_target", "has no discriminator that segments, to make target images anew"),
 }
 """Ways to render the target set: the setting that asks for it, and what a translator is told that cannot."""
+
+
+_OF_A_FIT = (
+    *("fit", "augment", "rows", "supervision", "rare_classes", "target_candidates", "guide_statistics", "guide_prior"),
+    "translator.schedule",
+)
+"""Settings and groups that a fit alone reads; rendering reads the guide's statistics too, where it asks a guide."""
+
+
+def of_no_fit(name: str) -> dict[str, str]:
+    """Settings that nothing reads of a translator of that name, each with why: those of a fit where it has none."""
+    unfitted = registry.load("translators", name).needs == "nothing"
+    return dict.fromkeys(_OF_A_FIT, f"{name} is not fitted") if unfitted else {}
+
+
+def idle(config: TranslateConfig) -> dict[str, str]:
+    """The same of the settings' translator."""
+    return of_no_fit(config.translator.name)
+
+
+def unread(config: TranslateConfig, inputs: Collection[str]) -> dict[str, str]:
+    """Settings that the inputs make of no use: those of the fit where it has been, of the guide where none is asked."""
+    name = config.translator.name
+    method = registry.load("translators", name)
+    if method.needs == "nothing":
+        return dict.fromkeys(OF_FITS, f"{name} is not fitted")
+    fits = "translator" not in inputs
+    found = {f"translator.{key}": why for key, why in _settings(config).unread().items()}
+    found |= {} if fits else dict.fromkeys((*_OF_A_FIT, *OF_FITS), "--translator only renders")
+    if config.asks_guide(fits=fits):
+        return {key: why for key, why in found.items() if not key.startswith("guide_")}
+    asks_none = dict.fromkeys(("guide_statistics", "guide_prior"), f"{name} as configured asks no segmenter")
+    return asks_none | found if "guide" in inputs else found
+
+
+def _check_idle(config: TranslateConfig) -> None:
+    """Refuse what nothing reads, wherever it is from: a recipe is one translator's."""
+    if not (away := away_from_default(config, idle(config))):
+        return
+    name, keys = config.translator.name, [".".join(path) for path in away]
+    own = f"translate/{name}"
+    recipe = f", or take its own recipe: --config {own} (of a pipeline's step: STEP.config={own})"
+    mend = f"leave {'it' if len(keys) == 1 else 'them'} out{recipe if own in resources.names('configs') else ''}"
+    raise ConfigError(f"{name} is not fitted", ", ".join(keys), mend)
 
 
 def unguided(space: LabelSpace) -> Setting:
@@ -40,6 +86,7 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
         DataError: an input holds no labels or no translator.
     """
     method: type[AbstractTranslator] = registry.load("translators", config.translator.name)
+    _check_idle(config)
     _check_sizes(config, method)
     for way in config.target_directions:
         if way not in method.directions:
@@ -75,6 +122,8 @@ def _check_fit(config: TranslateConfig, inputs: Mapping[str, Path], method: type
     maps = {"pairs", "pseudo"} & set(inputs)
     if (config.supervision < 1 or config.rare_classes) and not maps:
         key = "supervision" if config.supervision < 1 else "rare_classes"
+        if method.needs == "unpaired":
+            raise ConfigError(f"{config.translator.name} learns from no pairs", key, "leave it out")
         raise ConfigError("there are no pairs to choose from", key, "give --pairs CSV or --pseudo CSV, or leave it out")
     if method.needs != "nothing" and not config.fit.images:
         raise ConfigError("nothing is learnt from 0 images", "fit.images", "give 1 or more, or --translator to render")
@@ -189,8 +238,6 @@ def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str
     _check_crop_size(config, needs)
     if config.rows == (0.0, 1.0):
         return
-    if needs == "nothing":
-        raise ConfigError(f"{config.translator.name} is not fitted", "rows", "leave them out")
     whole, height = config.size[0], (config.augment.crop or config.size)[0]
     seen = len(range(whole)[rows_seen(config.rows, whole)])
     if seen < height:

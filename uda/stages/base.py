@@ -74,6 +74,8 @@ class Stage:
         check: looks at settings and inputs before anything runs, raising ConfigError or DataError; in a pipeline an
             input that is made later is not there yet.
         text: its metrics as a table for a terminal, where they are what it is run for.
+        idle: settings, or groups of them, that nothing reads as it is configured, each with why.
+        unread: likewise with inputs of these names too; a recipe, which is for all inputs, may hold them all the same.
     """
 
     name: str
@@ -92,6 +94,8 @@ class Stage:
     resumes: bool = False
     check: Callable[[Any, Mapping[str, Path]], None] | None = None
     text: Callable[[Mapping[str, Any]], str] | None = None
+    idle: Callable[[Any], Mapping[str, str]] | None = None
+    unread: Callable[[Any, Collection[str]], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True)

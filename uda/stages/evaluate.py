@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from uda.data.spec import index_spec, mapping_table
 from uda.stages._files import image_stems, unique_names
 from uda.stages._labels import check_labels, say_ignored_classes
 from uda.stages._report.tables import percent, subset_title
+from uda.stages._unread import NO_CACHE, NO_FIT
 from uda.stages.base import Job, Stage, StageConfig, check_one_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class EvaluateConfig(StageConfig):
     size: Size | None = None
     """Height and width that images are resized to for the segmenter; None: as they are."""
     batch: int = Field(default=4, ge=1)
-    """Images at once."""
+    """Images at once; one where they come as they are."""
     upsample: Literal["logits", "softmax"] = "logits"
     """What is brought to label size before the argmax (AdaptSegNet, ADVENT: logits; BDL: softmax). BDL takes
     DeepLabV2's softmax at stride 8, here it is taken at the images' size, where class borders are surer."""
@@ -195,6 +196,14 @@ def _check(config: EvaluateConfig, inputs: Mapping[str, Path]) -> None:
             raise DataError("has no label to score against", unlabelled[0], "give a manifest with labels")
 
 
+def _unread(config: EvaluateConfig, inputs: Collection[str]) -> dict[str, str]:
+    if "predictions" in inputs:
+        network = ("size", "batch", "upsample", "interpolation", "runtime")
+        return dict.fromkeys(network, "--predictions are scored as they are")
+    alone = {} if config.size is not None else {"batch": "images of their own sizes come one by one"}
+    return {**alone, **NO_FIT, **NO_CACHE}
+
+
 STAGE = Stage(
     name="evaluate",
     version=1,
@@ -209,4 +218,5 @@ STAGE = Stage(
     alone=True,
     check=_check,
     text=as_text,
+    unread=_unread,
 )

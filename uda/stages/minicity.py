@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
@@ -75,6 +76,14 @@ def _run(job: Job) -> dict[str, Any]:
     return {"images": counts}
 
 
+_NETWORKS = ("device", "precision", "cache_mb", "checkpoint_seconds", "tensorboard")
+"""Settings of the machine that stages with a network read."""
+
+
+def _unread(config: MinicityConfig, inputs: Collection[str]) -> dict[str, str]:
+    return dict.fromkeys((f"runtime.{key}" for key in _NETWORKS), "there is no network")
+
+
 STAGE = Stage(
     name="minicity",
     version=1,
@@ -82,4 +91,5 @@ STAGE = Stage(
     run=_run,
     makes=("gta5", "synthia", "cityscapes", "ideal"),
     alone=True,
+    unread=_unread,
 )

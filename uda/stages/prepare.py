@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -256,6 +256,11 @@ def _check(config: PrepareConfig, inputs: Mapping[str, Path]) -> None:
         raise DataError("no such folder", inputs["root"], "give the data set's folder with --data")
 
 
+def _unread(config: PrepareConfig, inputs: Collection[str]) -> dict[str, str]:
+    found = dict.fromkeys(("seed", "runtime"), "uda prepare reads files, by threads")
+    return found if config.labels or config.select.classes else found | {"label_space": "labels are not read"}
+
+
 STAGE = Stage(
     name="prepare",
     version=2,  # 2: findings.json tells the files' content
@@ -266,4 +271,5 @@ STAGE = Stage(
     makes=("samples.csv",),
     alone=True,
     check=_check,
+    unread=_unread,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from uda.data.read import Interpolation, encode_png
 from uda.data.samples import read_samples
 from uda.stages._files import unique_names, write_made_samples
 from uda.stages._report.tables import percent
+from uda.stages._unread import NO_CACHE, NO_FIT
 from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
 
 if TYPE_CHECKING:
@@ -137,6 +138,11 @@ def _check(config: PseudoLabelStageConfig, inputs: Mapping[str, Path]) -> None:
     store.check_input(inputs, "segmenter", load_space(config.label_space).names)
 
 
+def _unread(config: PseudoLabelStageConfig, inputs: Collection[str]) -> dict[str, str]:
+    observes = registry.load("pseudo_labels", config.strategy.name).observes
+    return {**({} if observes else NO_CACHE), **NO_FIT}
+
+
 STAGE = Stage(
     name="pseudo-label",
     version=1,
@@ -147,4 +153,5 @@ STAGE = Stage(
     makes=("samples.csv", "labels"),
     check=_check,
     text=as_text,
+    unread=_unread,
 )

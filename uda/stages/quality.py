@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from uda.data.samples import Sample, read_samples
 from uda.segmenters import _store as store
 from uda.stages._labels import check_labels
 from uda.stages._quality_table import Role, as_frame, as_json, as_text, from_json
+from uda.stages._unread import NO_CACHE, NO_FIT
 from uda.stages.base import Job, Stage, StageConfig
 
 if TYPE_CHECKING:
@@ -166,6 +167,10 @@ def _text(metrics: Mapping[str, Any]) -> str:
     return as_text(from_json(metrics))
 
 
+def _unread(config: QualityConfig, inputs: Collection[str]) -> dict[str, str]:
+    return {**NO_FIT, **NO_CACHE}
+
+
 STAGE = Stage(
     name="quality",
     version=2,  # 2: sharpness_gap is a logarithm
@@ -178,4 +183,5 @@ STAGE = Stage(
     alone=True,
     check=_check,
     text=_text,
+    unread=_unread,
 )

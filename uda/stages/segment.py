@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples, require_weights
 from uda.stages._graph_checks import wants_weights
 from uda.stages._labels import check_labels, require_labels, require_some_labels
+from uda.stages._unread import OF_FITS
 from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared, is_first_process
 
 if TYPE_CHECKING:
@@ -303,6 +304,38 @@ def _check(config: SegmentConfig, inputs: Mapping[str, Path]) -> None:
         raise ConfigError("needs source and target images of one size", "joint_batch", "set target_size to null")
 
 
+def _unread(config: SegmentConfig, inputs: Collection[str]) -> dict[str, str]:
+    """Settings of what is not there: a fit, a second head, pseudo-labels, an adversary, target images."""
+    if not config.fit.images:
+        of_fit = ("optimizer", "schedule", "augment", "weights", "joint_batch", *OF_FITS)
+        return dict.fromkeys(of_fit, "nothing is learnt from 0 images")
+    heads = registry.load("segmenters", config.segmenter.name).heads(config.segmenter)
+    levels: Sequence[str] = () if config.adversary is None else config.adversary.levels  # type: ignore[attr-defined]  # base's
+    found = {} if "aux" in heads else dict.fromkeys(_aux("segmentation", "pseudo"), "the segmenter has one head")
+    parts = [f"augment.{part}" for part in ("color_jitter", "blur") if not getattr(config.augment, part).probability]
+    found |= {part: f"{part}.probability is 0" for part in parts}
+    if "pseudo" not in inputs:
+        found |= dict.fromkeys(("weights.pseudo", "weights.pseudo_aux"), "there are no pseudo-labels")
+    if "aux" not in levels:
+        found |= dict.fromkeys(_aux(*_OF_ADVERSARIES), "no adversary sees a second head")
+    if config.adversary is None:
+        keys = (*(f"weights.{term}" for term in _OF_ADVERSARIES), *_aux(*_OF_ADVERSARIES))
+        found |= dict.fromkeys(keys, "there is no adversary")
+    if config.adversary is None and "pseudo" not in inputs:
+        found["joint_batch"] = "no target image is learnt from"
+    if not {"target", "pseudo"} & set(inputs):
+        found["target_size"] = "there are no target images"
+    return found
+
+
+_OF_ADVERSARIES = ("adversarial", "discriminator")
+"""Terms of the game with an adversary."""
+
+
+def _aux(*terms: str) -> list[str]:
+    return [f"weights.{term}_aux" for term in terms]
+
+
 STAGE = Stage(
     name="segment",
     version=2,  # 2: --also comes by turns
@@ -315,4 +348,5 @@ STAGE = Stage(
     makes=("segmenter.safetensors", "model.json"),
     resumes=True,
     check=_check,
+    unread=_unread,
 )

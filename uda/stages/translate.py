@@ -21,7 +21,7 @@ from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.stages._labels import check_labels
-from uda.stages._translate_checks import TARGET_WAYS, check_translate, unguided
+from uda.stages._translate_checks import TARGET_WAYS, check_translate, idle, unguided, unread
 from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
 from uda.translators.base import Direction, Setting
 
@@ -311,4 +311,6 @@ STAGE = Stage(
     ),
     resumes=True,
     check=check_translate,
+    idle=idle,
+    unread=unread,
 )

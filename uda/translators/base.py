@@ -10,13 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from uda.core.config import MethodConfig, refusal
+from uda.core.config import MethodConfig, away_from_default, refusal
 from uda.core.errors import ConfigError, nearest
 from uda.core.training import OptimizerConfig, ScheduleConfig
 
@@ -141,15 +140,20 @@ class TranslatorConfigBase(MethodConfig):
             ValidationError: some are set.
         """
         told = {}
-        for key in keys:
-            first, *inner = path = tuple(key.split("."))
-            default: Any = type(self).model_fields[first].get_default(call_default_factory=True)
-            value, default = reduce(getattr, inner, getattr(self, first)), reduce(getattr, inner, default)
-            if value != default and not (inner and value == 0):
-                shown = list(default) if isinstance(default, tuple) else default
-                told[path] = f"does nothing where {where}: leave it out, or set it to {shown}"
+        for path, default in away_from_default(self, keys).items():
+            shown = list(default) if isinstance(default, tuple) else default
+            told[path] = f"does nothing where {where}: leave it out, or set it to {shown}"
         if told:
             raise refusal(told)
+
+    def unread(self) -> dict[str, str]:
+        """Settings that nothing reads as it is configured, each with why; they are refused as options of a command.
+
+        Recipes may hold them, so that a part can be switched off over one; what none holds, `require_default` refuses.
+        By default `statistics_batches` where no weights are averaged (`ema`).
+        """
+        averages = getattr(self, "ema", 0) is not None
+        return {} if averages else {"statistics_batches": "translator.ema is null"}
 
     @property
     def term_weights(self) -> dict[str, float]:

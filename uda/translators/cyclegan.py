@@ -91,6 +91,8 @@ class CycleganConfig(ResnetGeneratorConfigBase):
     def _scales_are_looked_at(self) -> Self:
         if self.discriminator == "patch":
             self.require_default("discriminator is patch", "discriminator_scales")
+        elif self.discriminator_scales == 1:
+            self.require_default("discriminator_scales is 1", "discriminator_details")
         return self
 
     @classmethod

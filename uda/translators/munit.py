@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
@@ -105,6 +105,12 @@ class MunitConfig(TranslatorConfigBase):
     """Adam, the same for both players."""
     schedule: ScheduleConfig = ScheduleConfig(name="step", step=0.1, gamma=0.5)
     """Half the rate after every tenth of the run (100,000 of 1,000,000 iterations)."""
+
+    @model_validator(mode="after")
+    def _details_are_looked_at(self) -> Self:
+        if self.discriminator_scales == 1:
+            self.require_default("discriminator_scales is 1", "discriminator_details")
+        return self
 
     @classmethod
     def tiny(cls) -> Self:

@@ -98,6 +98,11 @@ class OasisConfig(TranslatorConfigBase):
     schedule: ScheduleConfig = ScheduleConfig(name="constant")
     """A constant rate (authors' code)."""
 
+    def unread(self) -> dict[str, str]:
+        """What noise is drawn for, where there is none."""
+        drawn = () if self.noise_std else ("noise", "noise_classes")
+        return super().unread() | dict.fromkeys(drawn, "translator.noise_std is 0")
+
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""

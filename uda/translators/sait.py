@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
@@ -127,6 +127,20 @@ class SaitConfig(TranslatorConfigBase):
     """Adam with two time scales (paper); rates and betas are SPADE's, not from the paper (its values are lost)."""
     schedule: ScheduleConfig = ScheduleConfig(name="poly", power=0.9)
     """Polynomial decay (paper, over 1,000,000 iterations at batch 1); the exponent is lost, 0.9 is the field's."""
+
+    @model_validator(mode="after")
+    def _all_is_read(self) -> Self:
+        if not self.guidance:
+            self.require_default("guidance is false", "cycle_guide", "spade_spectral_norm")
+        if not self.weights.symmetric_ce:
+            self.require_default("weights.symmetric_ce is 0", "log_floor")
+        if self.discriminator_scales == 1:
+            self.require_default("discriminator_scales is 1", "discriminator_details")
+        return self
+
+    def unread(self) -> dict[str, str]:
+        """SPADE's width, where there is none."""
+        return {} if self.guidance else {"spade_hidden": "translator.guidance is false"}
 
     @classmethod
     def tiny(cls) -> Self:

@@ -140,6 +140,12 @@ class SemiPairedConfig(_vgg.VggConfigBase):
         ablation = {"cycle_discriminator": self.weights.cycle} if self.cycle_trains_discriminator else {}
         return super().term_weights | ablation
 
+    @model_validator(mode="after")
+    def _r1_is_taken(self) -> Self:
+        if not self.weights.r1:
+            self.require_default("weights.r1 is 0", "r1_every")
+        return self
+
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.lazy import lazy_import
 from uda.core.training import OptimizerConfig, ScheduleConfig
@@ -81,6 +81,12 @@ class SgganConfig(ResnetGeneratorConfigBase):
     """Adam, the same for both players (authors' code)."""
     schedule: ScheduleConfig = ScheduleConfig(name="constant")
     """Constant (authors' code as it ships: 25 epochs, and it would only fall after 100)."""
+
+    @model_validator(mode="after")
+    def _gradients_are_compared(self) -> Self:
+        if not self.weights.gradient:
+            self.require_default("weights.gradient is 0", "softness")
+        return self
 
     @classmethod
     def tiny(cls) -> Self:

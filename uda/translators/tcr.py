@@ -103,6 +103,11 @@ class TcrConfig(TranslatorConfigBase):
             raise ValueError(f"{list(zoom)} is no range: give two positive magnifications, the smaller first")
         return zoom
 
+    def unread(self) -> dict[str, str]:
+        """How maps are moved, where no image is held against a moved one."""
+        moves = () if self.weights.consistency else ("rotation", "translation", "zoom", "flip")
+        return super().unread() | dict.fromkeys(moves, "translator.weights.consistency is 0")
+
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""

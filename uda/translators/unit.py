@@ -111,6 +111,12 @@ class UnitConfig(TranslatorConfigBase):
             raise ValueError(f"shared_blocks: there are only {self.residual_blocks} residual_blocks to share")
         return self
 
+    @model_validator(mode="after")
+    def _details_are_looked_at(self) -> Self:
+        if self.discriminator_scales == 1:
+            self.require_default("discriminator_scales is 1", "discriminator_details")
+        return self
+
     @classmethod
     def tiny(cls) -> Self:
         """Settings for tests."""

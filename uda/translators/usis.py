@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uda.core.config import Config
 from uda.core.lazy import lazy_import
@@ -105,6 +105,12 @@ class UsisConfig(TranslatorConfigBase):
     """Adam at three rates (authors' code; its generator's rate for Cityscapes: 4e-4)."""
     schedule: ScheduleConfig = ScheduleConfig(name="constant")
     """A constant rate (authors' code)."""
+
+    @model_validator(mode="after")
+    def _r1_is_taken(self) -> Self:
+        if not self.weights.r1:
+            self.require_default("weights.r1 is 0", "r1_every")
+        return self
 
     @classmethod
     def tiny(cls) -> Self:
