@@ -11,15 +11,21 @@ from tests.loop_house import House
 from uda import sizes
 from uda.core import resources
 from uda.core.console import Console
-from uda.pipeline import Request, expand
+from uda.core.errors import ConfigError
+from uda.own_data import STAGES
+from uda.pipeline import Planned, Request, expand, plan
+
+
+def planned(name: str, *assignments: str, tiny: bool = False, rounds: int = 2) -> list[Planned]:
+    """The steps."""
+    data = None if tiny or name.startswith("minicity") else Path("nowhere")
+    request = Request(name, Path("nowhere/run"), rounds, data=data, assignments=assignments, tiny=tiny)
+    return expand(request, Console(quiet=True))
 
 
 def told(name: str, *assignments: str, tiny: bool = False, rounds: int = 2) -> list[str]:
     """What is said of sizes."""
-    data = None if tiny or name.startswith("minicity") else Path("nowhere")
-    request = Request(name, Path("nowhere/run"), rounds, data=data, assignments=assignments, tiny=tiny)
-    planned = expand(request, Console(quiet=True))
-    return sizes.unlike(planned, assignments)
+    return sizes.unlike(planned(name, *assignments, tiny=tiny, rounds=rounds), assignments)
 
 
 @pytest.mark.parametrize("name", resources.names("pipelines"))
@@ -98,3 +104,57 @@ def test_what_a_recipe_says_is_meant_and_ones_own_files_have_any_size(house: Hou
     house.step("labels")["inputs"]["segmenter"] = "{data}/segmenter"
     planned = [*house.expand(data=house.folder).values()]
     assert not sizes.unlike(planned, ["oracle.size=[64,128]"])
+
+
+@pytest.mark.parametrize("name", resources.names("pipelines"))
+@pytest.mark.parametrize("tiny", [False, True])
+def test_one_size_is_all_steps(name: str, tiny: bool) -> None:
+    steps = planned(name, "size=[256,320]", tiny=tiny)
+    settings = {one.name: one.config.model_dump() for one in steps if one.stage.name not in STAGES}
+    sized = {step: config for step, config in settings.items() if "size" in config}
+    assert sized and {config["size"] for config in sized.values()} == {(256, 320)}
+    assert {config.get("target_size") for config in sized.values()} == {None}
+    assert {config.get("render_size") for config in sized.values()} <= {None, (256, 320)}
+    crops = [config["augment"]["crop"] for config in sized.values() if config.get("augment")]
+    assert all(high <= 256 and wide <= 320 for high, wide in filter(None, crops))
+    assert not told(name, "size=[256,320]", tiny=tiny)
+    before = {one.name: one.config for one in planned(name, tiny=tiny)}
+    assert all(one.config == before[one.name] for one in steps if one.stage.name in STAGES)
+
+
+def test_a_run_of_one_size_can_be_planned(house: House) -> None:
+    steps = planned("minicity_full", "size=[288,384]", rounds=1)
+    assert {decision.action for _, decision in plan(steps, force=False)} == {
+        "run"
+    }  # crops fit into the rows that are fitted on
+    narrower = planned("minicity_full", "size=[288,384]", "translate.augment.crop=[96,96]", "evaluate.size=[64,64]")
+    configs = {one.name: one.config.model_dump() for one in narrower}
+    assert configs["translate@1"]["size"] == (288, 384) and configs["translate@1"]["augment"]["crop"] == (96, 96)
+    assert configs["evaluate@1"]["size"] == (64, 64)
+    assert house.refused("size=288") == "--set size=288: size: Input should be a valid tuple"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "crop"),
+    [
+        ({"size": [128, 256], "augment": {"crop": [116, 64]}}, [260, 96]),  # 116 is a multiple of 4, of 64 32 is enough
+        ({"size": [288, 384], "augment": {"crop": [250, 384]}}, [250, 384]),
+        ({"size": [512, 1024], "augment": {"crop": [32, 452]}}, [32, 168]),  # of 18 pixels, of 169.5
+    ],
+)
+def test_crops_are_as_great_a_part_of_images(recipe: dict[str, object], crop: list[int]) -> None:
+    assert sizes.laid_over(recipe, (288, 384)) == {"size": [288, 384], "augment": {"crop": crop}}
+
+
+def test_a_size_takes_the_place_of_all_that_a_recipe_has() -> None:
+    recipe = {"size": [720, 1280], "target_size": [512, 1024], "render_size": [64, 64], "augment": {"flip": 0.5}}
+    changed = {"size": [96, 128], "target_size": None, "render_size": [96, 128]}
+    assert sizes.laid_over(recipe, (96, 128)) == changed
+    assert sizes.laid_over({"augment": None}, (96, 128)) == {"size": [96, 128]}
+
+
+def test_the_last_size_of_all_steps_counts() -> None:
+    assert sizes.for_all(["segment.size=[1,2]", "rounds=1"]) is None
+    assert sizes.for_all(["size=[96,128]", "size=[64,64]", "segment.size=[1,2]"]) == (64, 64)
+    with pytest.raises(ConfigError, match=r"--set size=\[0,3\]: size.0: Input should be greater than or equal to 1"):
+        sizes.for_all(["size=[0,3]"])

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from uda.stages.base import Stage, StageConfig
 
 SPACE = "label_space="
-"""An assignment that is all steps', by this beginning."""
+"""An assignment of the classes of all steps, by this beginning."""
+SIZE = "size="
+"""An assignment of the size of images in all steps, by this beginning."""
 EACH = "each"
 """In the place of a round: the step in every round, and no other step of its stage."""
+
+
+def is_for_all(assignment: str) -> bool:
+    """Whether an assignment is all steps', and names none."""
+    return assignment.startswith((SPACE, SIZE))
 
 
 def recipe_of(assignment: str) -> str | None:
@@ -54,7 +61,7 @@ def by_head(
     names = {*before, *each_round}
     for text in assignments:
         head, dot, _ = text.partition(".")
-        if text.startswith(SPACE):
+        if is_for_all(text):
             continue
         known = names if recipe_of(text) else names | {*stages}  # a recipe is one step's
         name, at, place = head.partition("@")

@@ -232,7 +232,7 @@ def iterate(
     """Run the whole loop: source only, then translate, pseudo-label, segment and evaluate, round after round.
 
     With no pipeline named it runs on mini-city, and with no --out into `runs/PIPELINE`. Run the same command again to
-    go on after an interruption.
+    go on after an interruption. `--set` takes STEP.KEY=VALUE, STEP.config=NAME, size=[H,W] and label_space=NAME.
     """
     requests, speaker = _requests(pipeline, rounds, seeds, options, **paths), console()
     from uda.iterate import iterate as run

@@ -15,7 +15,18 @@ from typing import Any
 from pydantic import Field
 
 from uda import budget, own_data, sizes, unlabelled
-from uda.assignments import SPACE, by_head, check_read, check_space, reaching, recipe_of, settled, wider_than_meant
+from uda.assignments import (
+    SIZE,
+    SPACE,
+    by_head,
+    check_read,
+    check_space,
+    is_for_all,
+    reaching,
+    recipe_of,
+    settled,
+    wider_than_meant,
+)
 from uda.core.config import Config, Layers, validate
 from uda.core.console import Console
 from uda.core.errors import ConfigError, DataError, UdaError, nearest
@@ -112,7 +123,7 @@ class Request:
         data: takes the place of `{data}` in inputs.
         given: one's own manifests by name (source, target, val).
         assignments: of single settings, see `uda.assignments`; `STEP.config=NAME` (or `[NAME, ...]`), which takes the
-            place of the step's configs; or `label_space=...`.
+            place of the step's configs; `label_space=...` or `size=[H,W]`, which are all steps'.
         seed: of all stages but the data's.
         tiny: apply the `tiny` overlays.
         device: overrides every stage's device.
@@ -226,7 +237,7 @@ def _check_use(pipeline: Pipeline, planned: Sequence[Planned], request: Request)
     names, stages = {one.name.partition("@")[0] for one in planned}, {one.stage.name for one in planned}
     for text in request.assignments:
         head = text.partition(".")[0].partition("@")[0]
-        if not text.startswith(SPACE) and head not in (names if recipe_of(text) else names | stages):
+        if not is_for_all(text) and head not in (names if recipe_of(text) else names | stages):
             raise ConfigError(f"'{text}' changes nothing: no step {head} runs{beside}", "--set", "leave it out")
     steps = {**pipeline.before, **pipeline.each_round}
     if request.data is not None and not any("{data}" in text for name in names for text in steps[name].inputs.values()):
@@ -261,6 +272,9 @@ def _plan_step(
     fields = stage.config.model_fields
     if "label_space" in fields:
         layers.add(f"pipeline {request.pipeline}", {"label_space": pipeline.label_space})
+    size = sizes.for_all(request.assignments)
+    if size is not None and "size" in fields and step.stage not in own_data.STAGES:
+        layers.add(f"--set {SIZE}[{size[0]},{size[1]}]", sizes.laid_over(layers.data, size))
     if request.seed is not None and step.stage not in own_data.STAGES:
         layers.add("--seed", {"seed": request.seed})
     if request.device is not None:

@@ -1,20 +1,66 @@
 """Sizes that fit together: images are shown to a segmenter as large as those it learns from, translations too.
 
-Only what is set is told: where a recipe alone has two sizes, it means them.
+Only what is set is told: where a recipe alone has two sizes, it means them. One size of all steps is laid over recipes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from uda.assignments import EACH, sets_sizes
+from uda.assignments import EACH, SIZE, sets_sizes
 from uda.core import registry
-from uda.core.config import Size
+from uda.core.config import Config, Layers, Size, validate
 
 if TYPE_CHECKING:
     from uda.pipeline import Planned
+
+
+_STEP = 32
+"""Crops keep to multiples of as much of what their recipe's sides divide by: more than this, no network asks."""
+
+
+class _ForAll(Config):
+    """What all steps share."""
+
+    size: Size
+    """Height and width of images."""
+
+
+def for_all(assignments: Sequence[str]) -> Size | None:
+    """Height and width that `size=[H,W]` gives to all steps; None where it is not among the assignments.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    own = [text for text in assignments if text.startswith(SIZE)]
+    return validate(_ForAll, Layers().add_assignments(own)).size if own else None
+
+
+def laid_over(recipe: Mapping[str, Any], size: Size) -> dict[str, Any]:
+    """What one size of all images changes in a step's recipe: its sizes, and its crop in proportion.
+
+    Args:
+        recipe: its settings.
+        size: height and width.
+    """
+    changed: dict[str, Any] = {"size": list(size)}
+    if recipe.get("target_size") is not None:
+        changed["target_size"] = None
+    if recipe.get("render_size") is not None:
+        changed["render_size"] = list(size)
+    crop, whole = (recipe.get("augment") or {}).get("crop"), recipe.get("size")
+    if crop and whole:
+        changed["augment"] = {"crop": [_scaled(*sides) for sides in zip(crop, whole, size, strict=True)]}
+    return changed
+
+
+def _scaled(part: int, whole: int, wanted: int) -> int:
+    """A crop's side in images of another size: as great a part of them, a multiple of what its own is one of."""
+    step = math.gcd(part, _STEP)
+    return max(part * wanted // (whole * step), 1) * step
 
 
 @dataclass(frozen=True)
