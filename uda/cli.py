@@ -307,9 +307,8 @@ def settings(stage: str, part: str | None, **values: Any) -> None:
     """
     from uda.core import described
 
-    chosen = described.settings_called(
-        part, shown_settings(stage, Common(out=Path(), **values)), f"uda settings {stage}"
-    )
+    config, idle = shown_settings(stage, Common(out=Path(), **values))
+    chosen = described.settings_called(part, config, f"uda settings {stage}", idle)
     if values["as_json"]:
         console().result(json.dumps({one.key: [one.value, one.meaning] for one in chosen}, indent=2))
         return

@@ -87,14 +87,15 @@ def _add_recipes(layers: Layers, references: Collection[str], options: Common, c
     layers.add_files(files, tiny=options.tiny)
 
 
-def shown_settings(name: str, options: Common) -> Any:
-    """The settings that `uda settings` lists."""
+def shown_settings(name: str, options: Common) -> tuple[Any, Mapping[str, str]]:
+    """The settings that `uda settings` lists, and those of them that nothing reads, each with why."""
     if name == "predict":
         if options.configs or options.tiny:
             given = "--config" if options.configs else "--tiny"
             raise ConfigError("predict has no recipes", given, "leave it out")
-        return predict_settings(options)
-    return settings_for(name, options, {"dataset": "DATASET"} if name == "prepare" else None)[1]
+        return predict_settings(options), {}
+    stage, config = settings_for(name, options, {"dataset": "DATASET"} if name == "prepare" else None)
+    return config, {} if stage.idle is None else stage.idle(config)
 
 
 def predict_settings(options: Common) -> PredictConfig:

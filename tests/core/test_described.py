@@ -46,7 +46,7 @@ def test_what_is_listed_can_be_set_again() -> None:
 
 def test_a_part_is_a_name_or_a_group_at_any_depth() -> None:
     def keys(part: str | None) -> list[str]:
-        return [one.key for one in settings_called(part, _Stage(), "here")]
+        return [one.key for one in settings_called(part, _Stage(), "here", {})]
 
     assert keys("weights") == ["weights.gan", "weights.cycle"]
     assert keys("generator.lr") == keys("lr") == ["optimizers.generator.lr"]
@@ -55,3 +55,18 @@ def test_a_part_is_a_name_or_a_group_at_any_depth() -> None:
         keys("weigths")
     with pytest.raises(ConfigError, match="no setting is called 'ights'"):
         keys("ights")
+
+
+def test_what_nothing_reads_is_left_out_and_asked_for_says_why() -> None:
+    def keys(part: str | None) -> list[str]:
+        idle = {"optimizers": "nothing is fitted", "weights.gan": "there is no adversary"}
+        return [one.key for one in settings_called(part, _Stage(), "here", idle)]
+
+    everything = [one.key for one in settings(_Stage())]
+    gone = {one for one in everything if one.startswith("optimizers.")} | {"weights.gan"}
+    assert len(gone) > 1 and keys(None) == [one for one in everything if one not in gone]
+    assert keys("weights") == ["weights.cycle"]
+    with pytest.raises(ConfigError, match="here: nothing reads 'lr': nothing is fitted; leave it out"):
+        keys("lr")
+    with pytest.raises(ConfigError, match="here: nothing reads 'gan': there is no adversary; leave it out"):
+        keys("gan")

@@ -190,3 +190,7 @@ def test_settings_are_those_of_the_config_and_of_the_method_that_is_chosen() -> 
     answer = call("settings", "segment", "segmenter.encodre")
     assert answer.code == 2 and "did you mean 'segmenter.encoder'?" in answer.err
     assert call("settings", "translat").code == 2
+    unfitted = ("settings", "translate", "--set", "translator.name=color_transfer")
+    assert "\nfit." not in must(*unfitted).out and "\ntranslator.mode=" in must(*unfitted).out
+    told = "uda settings translate: nothing reads 'fit.batch': color_transfer is not fitted; leave it out"
+    assert told in call("settings", "translate", "fit.batch", *unfitted[2:]).err

@@ -27,22 +27,29 @@ class Setting:
         return "\n".join([f"{self.key}={text}", *(f"    {line}" for line in wrapped)])
 
 
-def settings_called(part: str | None, config: Config, where: str) -> list[Setting]:
+def settings_called(part: str | None, config: Config, where: str, idle: Mapping[str, str]) -> list[Setting]:
     """The settings that are called `part` or are in a group of that name; all of them for None.
+
+    Those that nothing reads are none of them, for a command would refuse them.
 
     Args:
         part: one name or several in a row, as in `lr` or `translator.weights`.
         config: validated settings.
         where: said in the error.
+        idle: settings, or groups of them, that nothing reads, each with why.
 
     Raises:
-        ConfigError: there are none; the nearest name is given.
+        ConfigError: there are none; the nearest name is given, or why nothing reads it.
     """
-    listed = list(settings(config))
+    whole = list(settings(config))
+    unread = {one.key: why for one in whole for key, why in idle.items() if f"{one.key}.".startswith(f"{key}.")}
+    listed = [one for one in whole if one.key not in unread]
     if part is None:
         return listed
     if chosen := [one for one in listed if f".{part}." in f".{one.key}."]:
         return chosen
+    if whys := {why for key, why in unread.items() if f".{part}." in f".{key}."}:
+        raise ConfigError(f"nothing reads '{part}': {', '.join(sorted(whys))}", where, "leave it out")
     names = {name for one in listed for name in one.key.split(".")} | {one.key for one in listed}
     raise ConfigError(f"no setting is called '{part}'", where, nearest(part, names))
 
