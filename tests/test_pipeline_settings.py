@@ -66,8 +66,9 @@ def test_a_recipe_of_a_fit_is_none_for_what_is_not_fitted(tmp_path: Path) -> Non
     with pytest.raises(ConfigError) as caught:
         pipeline.plan(expand(request, Console(quiet=True)), force=False)
     keys = "fit.images, fit.batch, augment.flip, augment.crop"
-    recipe = "--config translate/fda (of a pipeline's step: STEP.config=translate/fda)"
-    mend = f"leave them out, or take its own recipe: {recipe}"
+    recipe = "--config translate/fda, size=[HEIGHT,WIDTH] (of a pipeline's step: "
+    recipe += "STEP.config=translate/fda, STEP.size=[HEIGHT,WIDTH])"
+    mend = f"leave them out, or take its own recipe at your images' size: {recipe}"
     assert str(caught.value) == f"step translate@1: {keys}: fda is not fitted; {mend}"
 
 

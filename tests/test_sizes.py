@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.loop_house import House
 from uda import sizes
 from uda.core import resources
+from uda.core.config import Size
 from uda.core.console import Console
 from uda.core.errors import ConfigError
+from uda.data.augment_config import AugmentConfig
 from uda.own_data import STAGES
 from uda.pipeline import Planned, Request, expand, plan
 
@@ -122,6 +125,12 @@ def test_one_size_is_all_steps(name: str, tiny: bool) -> None:
     assert all(one.config == before[one.name] for one in steps if one.stage.name in STAGES)
 
 
+@pytest.mark.parametrize("name", [one for one in resources.names("pipelines") if one.startswith("minicity")])
+@pytest.mark.parametrize("size", ["[256,384]", "[128,128]"])
+def test_all_that_make_their_data_can_be_planned_at_one_size(name: str, size: str) -> None:
+    assert {decision.action for _, decision in plan(planned(name, f"size={size}"), force=False)} == {"run"}
+
+
 def test_a_run_of_one_size_can_be_planned(house: House) -> None:
     steps = planned("minicity_full", "size=[288,384]", rounds=1)
     assert {decision.action for _, decision in plan(steps, force=False)} == {
@@ -135,22 +144,39 @@ def test_a_run_of_one_size_can_be_planned(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "crop"),
+    ("whole", "before", "crop"),
     [
-        ({"size": [128, 256], "augment": {"crop": [116, 64]}}, [260, 96]),  # 116 is a multiple of 4, of 64 32 is enough
-        ({"size": [288, 384], "augment": {"crop": [250, 384]}}, [250, 384]),
-        ({"size": [512, 1024], "augment": {"crop": [32, 452]}}, [32, 168]),  # of 18 pixels, of 169.5
+        ((128, 256), (116, 64), [260, 96]),  # 116 is a multiple of 4, of 64 32 is enough
+        ((288, 384), (250, 384), [250, 384]),
+        ((512, 1024), (32, 452), [32, 168]),  # of 18 pixels, of 169.5
+        ((576, 1920), (128, 64), [64, 64]),  # no smaller than discriminators take
     ],
 )
-def test_crops_are_as_great_a_part_of_images(recipe: dict[str, object], crop: list[int]) -> None:
+def test_crops_are_as_great_a_part_of_images(whole: Size, before: Size, crop: list[int]) -> None:
+    recipe = SimpleNamespace(size=whole, augment=AugmentConfig(crop=before))
     assert sizes.laid_over(recipe, (288, 384)) == {"size": [288, 384], "augment": {"crop": crop}}
 
 
+def test_crops_fit_into_images_smaller_than_discriminators_take() -> None:
+    recipe = SimpleNamespace(size=(128, 256), augment=AugmentConfig(crop=(116, 64)))
+    assert sizes.laid_over(recipe, (48, 128)) == {"size": [48, 128], "augment": {"crop": [48, 64]}}
+
+
 def test_a_size_takes_the_place_of_all_that_a_recipe_has() -> None:
-    recipe = {"size": [720, 1280], "target_size": [512, 1024], "render_size": [64, 64], "augment": {"flip": 0.5}}
+    recipe = SimpleNamespace(size=(720, 1280), target_size=(512, 1024), render_size=(64, 64), augment=AugmentConfig())
     changed = {"size": [96, 128], "target_size": None, "render_size": [96, 128]}
     assert sizes.laid_over(recipe, (96, 128)) == changed
-    assert sizes.laid_over({"augment": None}, (96, 128)) == {"size": [96, 128]}
+    assert sizes.laid_over(SimpleNamespace(size=None), (96, 128)) == {"size": [96, 128]}
+
+
+def test_a_recipe_that_is_wrong_is_told_before_a_size_is_laid_over(house: House, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("segmenter: {name: fcn8s}\nsize: [64.0, 128.0]\naugment: {crop: [32.0, 32.0]}\n")
+    (made,) = (one for one in planned("minicity", f"adapt.config={own}", "size=[96,128]") if one.name == "adapt@1")
+    assert made.config.model_dump()["augment"]["crop"] == (32, 32)  # as great a part would be 48
+    own.write_text("segmenter: {name: fcn8s}\nsize: [64, 128]\naugment: flip\n")
+    with pytest.raises(ConfigError, match="augment: Input should be a valid dictionary"):
+        planned("minicity", f"adapt.config={own}", "size=[96,128]")
 
 
 def test_the_last_size_of_all_steps_counts() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,21 +81,25 @@ def _add_recipes(layers: Layers, references: Collection[str], options: Common, c
     from uda.core.resources import find_yaml
 
     files = [find_yaml("configs", reference) for reference in references]
-    if options.tiny and not any("tiny" in read_yaml(file) for file in files):
+    if options.tiny and not any(read_yaml(file).get("tiny") for file in files):
         mend = "write `tiny: {key: value}` into it, or leave --tiny out"
         raise ConfigError("there is no tiny overlay", ", ".join(map(str, references)) or command, mend)
     layers.add_files(files, tiny=options.tiny)
 
 
 def shown_settings(name: str, options: Common) -> tuple[Any, Mapping[str, str]]:
-    """The settings that `uda settings` lists, and those of them that nothing reads, each with why."""
+    """The settings that `uda settings` lists, and those of them that nothing reads whatever is given, each with why."""
+    from uda.stages._unread import NO_CACHE, NO_FIT
+
     if name == "predict":
         if options.configs or options.tiny:
             given = "--config" if options.configs else "--tiny"
             raise ConfigError("predict has no recipes", given, "leave it out")
-        return predict_settings(options), {}
+        return predict_settings(options), {**NO_FIT, **NO_CACHE}
     stage, config = settings_for(name, options, {"dataset": "DATASET"} if name == "prepare" else None)
-    return config, {} if stage.idle is None else stage.idle(config)
+    inputs = {*stage.required, *stage.optional} - {"translator", "predictions"}  # they take the place of others
+    unread = {} if stage.unread is None else stage.unread(config, inputs)
+    return config, {**unread, **({} if stage.idle is None else stage.idle(config))}
 
 
 def predict_settings(options: Common) -> PredictConfig:
@@ -173,18 +177,50 @@ def recipes(name: str, options: Common, speaker: Console) -> tuple[str, ...]:
 def without_machine(file: Path) -> dict[str, Any]:
     """Settings of an earlier run, but for the machine that it had, and what nothing read, which may be refused now."""
     from uda.core.config import read_yaml
-    from uda.core.training import idle_keys
     from uda.stages._translate_checks import of_no_fit
 
     kept = {key: value for key, value in read_yaml(file).items() if key != "runtime"}
-    method = kept.get("translator", {})
-    for key in of_no_fit(method["name"]) if "name" in method else ():
-        group, _, inner = key.rpartition(".")
-        (kept.get(group, {}) if group else kept).pop(inner, None)
-    for group in (method.get("schedule", {}), *method.get("optimizers", {}).values()):
-        for key in idle_keys(group.get("name", ""), [*group]):
-            del group[key]
+    method = kept.get("translator")
+    if not isinstance(method, dict) or not isinstance(method.get("name"), str):
+        return kept  # what it is wrong in is told where it is read
+    for key in of_no_fit(method["name"]):
+        _drop(kept, key.split("."))
+    while refused := _refused(method):  # those inside a group hide those of the whole
+        for path in refused:
+            _drop(method, path)
     return kept
+
+
+def _refused(method: Mapping[str, Any]) -> list[list[str]]:
+    """Settings of a translator that its validators refuse by name, and which are there."""
+    from pydantic import ValidationError
+
+    from uda.core import registry
+    from uda.core.config import EXPLAINED
+
+    try:
+        registry.load("translators", method["name"]).Config.model_validate(method)
+    except ValidationError as error:
+        paths = ([str(part) for part in one["loc"]] for one in error.errors() if one["type"] == EXPLAINED)
+        return [path for path in paths if _is_in(method, path)]
+    return []
+
+
+def _is_in(settings: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(settings, Mapping) or part not in settings:
+            return False
+        settings = settings[part]
+    return True
+
+
+def _drop(settings: dict[str, Any], path: Sequence[str]) -> None:
+    *groups, last = path
+    inner: Any = settings
+    for group in groups:
+        inner = inner.get(group) if isinstance(inner, dict) else None
+    if isinstance(inner, dict):
+        inner.pop(last, None)
 
 
 def _trained_space(name: str, options: Common, segmenter: Path, speaker: Console) -> dict[str, Any]:

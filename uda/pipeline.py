@@ -274,7 +274,7 @@ def _plan_step(
         layers.add(f"pipeline {request.pipeline}", {"label_space": pipeline.label_space})
     size = sizes.for_all(request.assignments)
     if size is not None and "size" in fields and step.stage not in own_data.STAGES:
-        layers.add(f"--set {SIZE}[{size[0]},{size[1]}]", sizes.laid_over(layers.data, size))
+        layers.add(f"--set {SIZE}[{size[0]},{size[1]}]", sizes.laid_over(validate(stage.config, layers), size))
     if request.seed is not None and step.stage not in own_data.STAGES:
         layers.add("--seed", {"seed": request.seed})
     if request.device is not None:

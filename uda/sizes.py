@@ -6,7 +6,7 @@ Only what is set is told: where a recipe alone has two sizes, it means them. One
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _STEP = 32
 """Crops keep to multiples of as much of what their recipe's sides divide by: more than this, no network asks."""
+_LEAST = 64
+"""They get no smaller than this, which the small recipes' discriminators need, but where they are so or images are."""
 
 
 class _ForAll(Config):
@@ -39,28 +41,28 @@ def for_all(assignments: Sequence[str]) -> Size | None:
     return validate(_ForAll, Layers().add_assignments(own)).size if own else None
 
 
-def laid_over(recipe: Mapping[str, Any], size: Size) -> dict[str, Any]:
+def laid_over(recipe: Any, size: Size) -> dict[str, Any]:
     """What one size of all images changes in a step's recipe: its sizes, and its crop in proportion.
 
     Args:
-        recipe: its settings.
+        recipe: its settings, of a stage that has a size.
         size: height and width.
     """
     changed: dict[str, Any] = {"size": list(size)}
-    if recipe.get("target_size") is not None:
+    if getattr(recipe, "target_size", None) is not None:
         changed["target_size"] = None
-    if recipe.get("render_size") is not None:
+    if getattr(recipe, "render_size", None) is not None:
         changed["render_size"] = list(size)
-    crop, whole = (recipe.get("augment") or {}).get("crop"), recipe.get("size")
-    if crop and whole:
-        changed["augment"] = {"crop": [_scaled(*sides) for sides in zip(crop, whole, size, strict=True)]}
+    crop: Size | None = getattr(getattr(recipe, "augment", None), "crop", None)
+    if crop is not None and recipe.size is not None:
+        changed["augment"] = {"crop": [_scaled(*sides) for sides in zip(crop, recipe.size, size, strict=True)]}
     return changed
 
 
 def _scaled(part: int, whole: int, wanted: int) -> int:
     """A crop's side in images of another size: as great a part of them, a multiple of what its own is one of."""
     step = math.gcd(part, _STEP)
-    return max(part * wanted // (whole * step), 1) * step
+    return max(part * wanted // (whole * step) * step, min(part, wanted, _LEAST))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import SEGMENT, Answer, Trail, call, must
+from uda.cli_settings import without_machine
 
 
 def refused(*command: object) -> str:
@@ -49,10 +50,15 @@ def test_a_yaml_of_what_is_not_fitted_sets_no_fit(city: Trail, tmp_path: Path) -
     settings: dict[str, Any] = {"translator": {"name": "identity"}, "size": [64, 128], "fit": {"images": 100}}
     own.write_text(yaml.safe_dump(settings))
     command = translate(city, tmp_path / "out", own)
-    recipe = "--config translate/identity (of a pipeline's step: STEP.config=translate/identity)"
-    assert refused(*command) == f"fit.images: identity is not fitted; leave it out, or take its own recipe: {recipe}"
+    recipe = "--config translate/identity, size=[HEIGHT,WIDTH] (of a pipeline's step: "
+    recipe += "STEP.config=translate/identity, STEP.size=[HEIGHT,WIDTH])"
+    assert (
+        refused(*command)
+        == f"fit.images: identity is not fitted; leave it out, or take its own recipe at your images' size: {recipe}"
+    )
     own.write_text(yaml.safe_dump(settings | {"augment": {"flip": 0.5}}))
-    told = f"fit.images, augment.flip: identity is not fitted; leave them out, or take its own recipe: {recipe}"
+    told = "fit.images, augment.flip: identity is not fitted; leave them out, or take its own recipe"
+    told += f" at your images' size: {recipe}"
     assert refused(*command) == told
     own.write_text(yaml.safe_dump(settings | {"fit": {"images": 1000, "batch": 1}}))  # as it is anyway
     must(*command, "--dry-run")
@@ -105,6 +111,18 @@ def test_what_belongs_to_a_part_that_is_off_is_no_option(
 def test_who_learns_from_no_pairs_has_none_to_choose_from(city: Trail, tmp_path: Path) -> None:
     told = refused(*translate(city, tmp_path / "out", "translate/munit", "--tiny", "--set", "supervision=0.5"))
     assert told == "supervision: munit learns from no pairs; leave it out"
+
+
+def test_what_an_older_fit_holds_and_is_refused_now_does_not_hinder_it(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    method: dict[str, Any] = {"name": "munit", "discriminator_scales": 1, "discriminator_details": 8.0, "width": 4}
+    method["optimizers"] = {"generator": {"name": "adam", "momentum": 0.5, "lr": 0.5}}
+    file.write_text(yaml.safe_dump({"translator": method, "runtime": {"device": "cuda"}}))
+    kept = {"name": "munit", "discriminator_scales": 1, "width": 4}
+    assert without_machine(file) == {"translator": kept | {"optimizers": {"generator": {"name": "adam", "lr": 0.5}}}}
+    for damaged in (None, {"name": None}, {"name": "munit", "schedule": None, "optimizers": None}):
+        file.write_text(yaml.safe_dump({"translator": damaged}))
+        assert without_machine(file) == {"translator": damaged}  # what is wrong in it is told where it is read
 
 
 def predictions(trail: Trail, out: Path, *more: object) -> tuple[object, ...]:

@@ -71,12 +71,16 @@ def _with_hint(item: Any, fields: Iterable[str]) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError(kind, escaped), loc=item["loc"], input=item["input"])
 
 
+EXPLAINED = "explained"
+"""The type of the errors by which validators refuse settings by name."""
+
+
 def refusal(told: Mapping[tuple[str, ...], str]) -> ValidationError:
     """What a validator raises to refuse settings by name, each with what is wrong with it."""
     return ValidationError.from_exception_data(
         "settings",
         [
-            InitErrorDetails(type=PydanticCustomError("explained", "{told}", {"told": line}), loc=path, input=None)
+            InitErrorDetails(type=PydanticCustomError(EXPLAINED, "{told}", {"told": line}), loc=path, input=None)
             for path, line in told.items()
         ],
     )

@@ -43,8 +43,11 @@ def of_no_fit(name: str) -> dict[str, str]:
 
 
 def idle(config: TranslateConfig) -> dict[str, str]:
-    """The same of the settings' translator."""
-    return of_no_fit(config.translator.name)
+    """The same of the settings' translator; one that renders by a guide reads the guide's settings all the same."""
+    found = of_no_fit(config.translator.name)
+    if not (config.asks_guide() or config.asks_guide(fits=False)):
+        return found
+    return {key: why for key, why in found.items() if not key.startswith("guide_")}
 
 
 def unread(config: TranslateConfig, inputs: Collection[str]) -> dict[str, str]:
@@ -68,7 +71,8 @@ def _check_idle(config: TranslateConfig) -> None:
         return
     name, keys = config.translator.name, [".".join(path) for path in away]
     own = f"translate/{name}"
-    recipe = f", or take its own recipe: --config {own} (of a pipeline's step: STEP.config={own})"
+    recipe = f", or take its own recipe at your images' size: --config {own}, size=[HEIGHT,WIDTH]"
+    recipe += f" (of a pipeline's step: STEP.config={own}, STEP.size=[HEIGHT,WIDTH])"
     mend = f"leave {'it' if len(keys) == 1 else 'them'} out{recipe if own in resources.names('configs') else ''}"
     raise ConfigError(f"{name} is not fitted", ", ".join(keys), mend)
 
