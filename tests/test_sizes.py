@@ -133,9 +133,8 @@ def test_all_that_make_their_data_can_be_planned_at_one_size(name: str, size: st
 
 def test_a_run_of_one_size_can_be_planned(house: House) -> None:
     steps = planned("minicity_full", "size=[288,384]", rounds=1)
-    assert {decision.action for _, decision in plan(steps, force=False)} == {
-        "run"
-    }  # crops fit into the rows that are fitted on
+    # Crops fit into the rows that are fitted on.
+    assert {decision.action for _, decision in plan(steps, force=False)} == {"run"}
     narrower = planned("minicity_full", "size=[288,384]", "translate.augment.crop=[96,96]", "evaluate.size=[64,64]")
     configs = {one.name: one.config.model_dump() for one in narrower}
     assert configs["translate@1"]["size"] == (288, 384) and configs["translate@1"]["augment"]["crop"] == (96, 96)
