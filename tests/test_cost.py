@@ -103,6 +103,15 @@ def test_a_guide_that_looks_at_the_target_images_takes_its_time(tmp_path: Path) 
     assert both == (IMAGES + IMAGES + 0.25 * 2 + 0.25 * 2, IMAGES + IMAGES + 0.25 * 2)
 
 
+def test_a_guide_looks_at_the_images_that_have_maps_where_those_are_fitted(tmp_path: Path) -> None:
+    guide = planned(tmp_path)
+    settings = {"translator": {"name": "sggan"}, "target_candidates": 3}
+    fit = planned(tmp_path, "translate", settings, guide="segment")
+    maps = of_three(tmp_path, fit).inputs["target"]
+    one = replace(fit, inputs={**fit.inputs, "pseudo": maps})
+    assert seconds_beside(one, guide) == IMAGES + EACH * 2 + EACH * 3
+
+
 def test_images_that_are_rendered_count_no_more(tmp_path: Path) -> None:
     one = planned(tmp_path, "translate")
     run = interrupted(one, 160, checkpoint=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ import click
 
 from uda.core.console import Console
 from uda.core.errors import ConfigError, RunError, UdaError
+from uda.core.launch import is_first_process
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -166,7 +166,7 @@ def some(*names: str) -> Callable[[F], F]:
 
 def console() -> Console:
     """The console of this process; processes other than the first of a launch are quiet."""
-    return Console(quiet=os.environ.get("RANK", "0") != "0")
+    return Console(quiet=not is_first_process())
 
 
 def given(inputs: Mapping[str, Path | None]) -> dict[str, Path]:

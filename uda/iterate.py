@@ -12,11 +12,12 @@ from typing import Any
 from uda import own_data, pipeline, runner
 from uda.core.console import Console, duration, size
 from uda.core.errors import DataError, UdaError
+from uda.core.launch import is_first_process
 from uda.core.manifest import Manifest, write_atomically
 from uda.core.rundir import to_itself
 from uda.stages import report as reporting
 from uda.stages._graph_checks import check_reports
-from uda.stages.base import Decision, is_first_process
+from uda.stages.base import Decision
 
 Decided = tuple[pipeline.Planned, Decision]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from uda import turns
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError, RunError, UdaError
+from uda.core.launch import processes
 from uda.core.lazy import lazy_import
 from uda.core.manifest import Manifest
 from uda.core.workers import KilledError, Workers
@@ -98,7 +99,7 @@ def check_jobs(jobs: int) -> None:
     Raises:
         ConfigError: that is asked for.
     """
-    if jobs > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if jobs > 1 and processes() > 1:
         mend = "leave --jobs out, or start the command by itself"
         raise ConfigError("a launch of several processes shares each step among them", "--jobs", mend)
 

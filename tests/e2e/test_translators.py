@@ -107,9 +107,11 @@ def test_a_guide_takes_the_statistics_of_each_domain_or_a_mixture(trail: Trail, 
     assert images(made[1], "samples.csv") == images(tmp_path / "other", "samples.csv")
 
 
-def test_target_crops_are_chosen_by_what_they_show(trail: Trail, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["munit", "sggan"])
+def test_target_crops_are_chosen_by_what_they_show(trail: Trail, tmp_path: Path, method: str) -> None:
     given = ("--tiny", "--source", trail.csv("source"), "--target", trail.csv("train"), "--set", "target_candidates=3")
-    fit = ("translate", "--config", "translate/munit", *given, "--guide", trail.first)
+    maps = ("--pseudo", trail.pseudo / "samples.csv") if method == "sggan" else ()
+    fit = ("translate", "--config", f"translate/{method}", *given, *maps, "--guide", trail.first)
     must(*fit, "--out", tmp_path / "most")
     asked = []
 
@@ -163,7 +165,7 @@ def test_crops_that_cannot_be_taken_so_are_told_before_the_fit(trail: Trail, tmp
             "oasis",
             (*guide, *pseudo),
             "target_candidates=3",
-            "oasis learns from no unpaired target images to choose from",
+            "target_candidates: oasis is shown no source crop that a target crop could be like; set it to 1",
         ),
         (
             "minicity",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import uda
-from uda.core import memory
+from uda.core import launch, memory
 from uda.core.config import digest, file_digest
 
 _PACKAGES = ("uda", "torch", "segmentation-models-pytorch", "timm", "kornia")
@@ -47,7 +47,7 @@ def recorded(seconds: float, earlier: Sequence[Mapping[str, Any]] = ()) -> dict[
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": launch.processes(),
         **{name: fact() if callable(fact) else fact for name, fact in _facts.items()},
         "versions": {name: version(name) for name in _PACKAGES},
         "code": dict(code()),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uda.core import registry
 from uda.core.config import Size
+from uda.core.launch import processes
 from uda.core.lazy import lazy_import
 from uda.cost import disk
 from uda.cost.done import Done
@@ -42,11 +43,6 @@ class Needs:
 
     bytes: Callable[[Planned, Sets], float]
     seconds: Callable[[Planned, Trials, Done], float]
-
-
-def _processes() -> int:
-    """Processes of this launch."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _read(one: Planned, trials: Trials, key: str, size: Size | None, *, labels: bool) -> float:
@@ -105,8 +101,8 @@ def _look(
 def _fit(one: Planned, trials: Trials, left: float, sets: Sequence[Drawn]) -> float:
     """Seconds of a fit on so many images, of which each process of the launch takes its share."""
     config: Any = one.config
-    step = trials.speed(one).fit * _processes()
-    return drawing_seconds(step, sets, left / _processes(), config.runtime.workers)
+    step = trials.speed(one).fit * processes()
+    return drawing_seconds(step, sets, left / processes(), config.runtime.workers)
 
 
 def _minicity(one: Planned, _: Trials, __: Done) -> float:
@@ -148,7 +144,7 @@ def _translate(one: Planned, trials: Trials, done: Done) -> float:
             keys["target"] = False
         sets = [_drawn(one, trials, part, config.size, config.augment) for part in ({"source": True}, keys)]
         seconds += _fit(one, trials, left, sets)
-    return seconds + _render(one, trials, done, references=method.takes_references(config.translator)) / _processes()
+    return seconds + _render(one, trials, done, references=method.takes_references(config.translator)) / processes()
 
 
 def _guided(one: Planned, trials: Trials, left: float) -> float:
@@ -159,7 +155,8 @@ def _guided(one: Planned, trials: Trials, left: float) -> float:
     if not asked or not (matched or config.guide_statistics):
         return 0.0
     step = trials.forward(one.inputs["guide"], config.size, config)
-    seconds = _look(one, trials, "target", config.size, step) / _processes() if matched else 0.0
+    crops = next((key for key in ("pairs", "pseudo") if key in one.inputs), "target")  # what crops are chosen from
+    seconds = _look(one, trials, crops, config.size, step) / processes() if matched else 0.0
     for key in ("source", "target") if config.guide_statistics else ():
         seconds += _look(one, trials, key, config.size, step, most=config.guide_statistics)
     return seconds
@@ -201,7 +198,7 @@ def _pseudo_label(one: Planned, trials: Trials, _: Done) -> float:
     step = trials.forward(one.inputs["segmenter"], config.size, config)
     drawn = _drawn(one, trials, {"target": False}, config.size)
     # Each process observes all images before it labels its share; of what workers have read nothing is kept.
-    passes = registry.load("pseudo_labels", config.strategy.name).observes + 1 / _processes()
+    passes = registry.load("pseudo_labels", config.strategy.name).observes + 1 / processes()
     kept = drawn if not config.runtime.workers else Drawn(drawn.count, 0.0, drawn.read, drawn.augment)
     return drawing_seconds(step, [kept], passes * drawn.count, config.runtime.workers)
 

@@ -232,8 +232,8 @@ def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str
     """Whether the fit's crops can be taken as the settings say."""
     if config.target_candidates > 1:
         key = "target_candidates"
-        if needs != "unpaired":
-            what = f"{config.translator.name} learns from no unpaired target images to choose from"
+        if needs not in ("unpaired", "target_maps"):
+            what = f"{config.translator.name} is shown no source crop that a target crop could be like"
             raise ConfigError(what, key, "set it to 1")
         if "guide" not in inputs:
             mend = "give --guide SEGMENT_DIR, or set it to 1"

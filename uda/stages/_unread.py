@@ -5,11 +5,11 @@ A recipe is written for all uses of its stage. Who types a setting expects it to
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 
 from uda.core.config import Config, Layers, away_from_default
 from uda.core.errors import ConfigError
+from uda.core.launch import processes
 from uda.stages._graph_checks import together
 from uda.stages.base import Stage
 
@@ -52,7 +52,7 @@ def refuse_options(config: Config, whys: Mapping[str, str], layers: Layers) -> N
     """
     told: dict[str, list[str]] = {}
     for key, why in whys.items():
-        away = (path for path in away_from_default(config, [key]) if path != _DEVICE or not _several())
+        away = (path for path in away_from_default(config, [key]) if path != _DEVICE or processes() == 1)
         origins = (layers.origin(path) for path in away)
         told.setdefault(why, []).extend(origin for origin in origins if origin.startswith("--"))
     mistakes = [_mistake(why, dict.fromkeys(options)) for why, options in told.items() if options]
@@ -61,11 +61,7 @@ def refuse_options(config: Config, whys: Mapping[str, str], layers: Layers) -> N
 
 
 _DEVICE = ("runtime", "device")
-
-
-def _several() -> bool:
-    """Whether this is a launch of several processes, which agree on a device to wait for each other by."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+"""By which the processes of a launch wait for each other, whatever the stage."""
 
 
 def _mistake(why: str, options: Collection[str]) -> ConfigError:

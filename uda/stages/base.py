@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,6 +17,7 @@ from uda.core.config import Config, digest, read_yaml, settings_that_matter
 from uda.core.console import Console, duration
 from uda.core.errors import ConfigError, DataError
 from uda.core.inputs import column_values, input_digest, is_yaml_path, manifest_instead, step_of_run
+from uda.core.launch import is_first_process, processes
 from uda.core.manifest import Manifest, complete_manifest, owning_manifest, read_manifest, unread_stage
 from uda.core.resources import find_yaml
 from uda.core.rundir import RunDirectory
@@ -368,17 +368,12 @@ def check_shared(batch: int, *, least: int = 1) -> int:
     Raises:
         ConfigError: they cannot share it equally, or a share is smaller than `least`.
     """
-    return share_of(batch, int(os.environ.get("WORLD_SIZE", "1")), least=least)
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes, in a launch of several (`accelerate launch`, `torchrun`)."""
-    return os.environ.get("RANK", "0") == "0"
+    return share_of(batch, processes(), least=least)
 
 
 def wait_for_processes(config: StageConfig) -> None:
     """Wait for the other processes of the launch, where there are any."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes() > 1:
         from uda.engine.runtime import wait_for_all  # here, so that deciding needs no torch
 
         wait_for_all(config.runtime.device)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from uda.core import registry
 from uda.core.config import PseudoLabelConfig, Size
+from uda.core.launch import is_first_process
 from uda.core.lazy import lazy_import
 from uda.data.label_space import IGNORE, load_space
 from uda.data.read import Interpolation, encode_png
@@ -17,7 +18,7 @@ from uda.data.samples import read_samples
 from uda.stages._files import unique_names, write_made_samples
 from uda.stages._report.tables import percent
 from uda.stages._unread import NO_CACHE, NO_FIT
-from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
+from uda.stages.base import Job, Stage, StageConfig, wait_for_processes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,6 +13,7 @@ from pydantic import Field
 from uda.core import registry
 from uda.core.config import AdversaryConfig, Config, SegmenterConfig, Size
 from uda.core.errors import ConfigError
+from uda.core.launch import is_first_process
 from uda.core.lazy import lazy_import
 from uda.core.training import FitConfig, OptimizerConfig, ScheduleConfig
 from uda.data.augment_config import AugmentConfig
@@ -22,7 +23,7 @@ from uda.data.samples import Sample, read_samples, require_weights
 from uda.stages._graph_checks import wants_weights
 from uda.stages._labels import check_labels, require_labels, require_some_labels
 from uda.stages._unread import OF_FITS
-from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared, is_first_process
+from uda.stages.base import Job, Stage, StageConfig, check_divisible, check_shared
 
 if TYPE_CHECKING:
     from uda.data import dataset

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
+from uda.core.launch import is_first_process
 from uda.core.lazy import lazy_import
 from uda.core.manifest import write_atomically
 from uda.core.training import FitConfig
@@ -22,7 +23,7 @@ from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.stages._labels import check_labels
 from uda.stages._translate_checks import TARGET_WAYS, check_translate, idle, unguided, unread
-from uda.stages.base import Job, Stage, StageConfig, is_first_process, wait_for_processes
+from uda.stages.base import Job, Stage, StageConfig, wait_for_processes
 from uda.translators.base import Direction, Setting
 
 if TYPE_CHECKING:
@@ -254,13 +255,13 @@ def _fit(
     # The labels of --target stay closed; maps of the target come by --pairs or as predictions by --pseudo.
     if pairs is None:
         target = fit_data.domain(config, space, target_samples, number=1, with_labels=False)
-        if config.target_candidates > 1:
-            target = replace(target, candidates=_candidates(job, task.setting, target.data, rt))
     else:
         few = task.translator.needs == "few_pairs"
         target = fit_data.paired_domain(config, space, pairs, target_samples if few else None)
         unpaired = len(target.data) - len(pairs.samples)
         job.console.say(f"translate: {len(pairs.samples)} pairs" + (f" and {unpaired} images without" if few else ""))
+    if config.target_candidates > 1:
+        target = replace(target, candidates=_candidates(job, task.setting, target.data, rt))
     source, target = replace(source, rows=config.rows), replace(target, rows=config.rows)
     plan = translate_plan(config, task)
     batches = stream.batches(source, target, total=config.fit.images, batch=config.fit.batch, runtime=rt)
