@@ -319,8 +319,10 @@ def _add_samples(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> st
     inputs = {**fitted.inputs, "source": f"{_FEW}/samples.csv"}
     if recipe.method.needs != "nothing":
         inputs["translator"] = name
+    if recipe.maps is not None:
+        del inputs[recipe.maps]  # only fits learn from maps
     settings = [text.removeprefix(f"{name}.") for text in graph.settings if text.startswith(f"{name}.")]
-    made = fitted.model_copy(update={"inputs": inputs})
+    made = fitted.model_copy(update={"inputs": inputs, "reads_target_labels": False})
     return graph.add(step("samples", seed, recipe.name), made, *settings, f"samples={_SAMPLES}")
 
 

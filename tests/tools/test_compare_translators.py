@@ -11,6 +11,7 @@ import torch
 from tests.data import fakes
 from tools import compare_translators as tool
 from uda import runner
+from uda.compare import recipe_names
 from uda.core.errors import RunError
 from uda.core.manifest import MANIFEST
 
@@ -30,16 +31,17 @@ def test_a_comparison_is_run_once_and_its_table_made_as_often_as_one_likes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    command = ["--tiny", "--translators", "identity,color_transfer", "--seeds", "0", "--out", str(out)]
+    names = "identity,color_transfer,oasis"
+    command = ["--tiny", "--translators", names, "--seeds", "0", "--out", str(out)]
     assert tool.main(command) == 0
     told = capsys.readouterr()
     assert "steps are to be run; they need about" in told.err
     text = (out / "translators.md").read_text()
     assert text.rstrip() == told.out.rstrip()
-    assert text.startswith("`python tools/compare_translators.py --tiny --translators identity,color_transfer")
+    assert text.startswith(f"`python tools/compare_translators.py --tiny --translators {names}")
     found = table(text)
     title = dict(zip(found["translator"], range(100), strict=False))
-    assert list(found) == ["translator", "source", "ideal", "identity", "color_transfer"]
+    assert list(found) == ["translator", "source", "ideal", "identity", "color_transfer", "oasis"]
     # What is left as it is measures as the source does.
     for name in ("LAB histogram EMD", "LBP chi-square", "sharpness gap"):
         assert found["identity"][title[name]] == found["source"][title[name]]
@@ -71,6 +73,18 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(
     assert said["source"] == "run (not made yet)"
     assert {"judge", "guide_1", "translate_fda_1", "segment_fda_1", "evaluate_fda_1", "quality_1"} <= set(said)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("size", [["--tiny"], []], ids=["tiny", "as it ships"])
+@pytest.mark.parametrize("data", ["minicity", "camvid"])
+def test_all_translators_can_be_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, size: list[str]
+) -> None:
+    given = [] if data == "minicity" else ["--camvid", str(fakes.camvid(tmp_path / "camvid"))]
+    assert tool.main(["--data", data, *given, *size, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    for name in recipe_names("minicity" if data == "minicity" else "pocket"):
+        assert {f"translate_{name}_{seed}" for seed in (0, 1, 2)} <= set(said)
 
 
 @pytest.mark.parametrize(
