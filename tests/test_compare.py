@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.data.fakes import shared_data
-from uda import runner
-from uda.compare import DATA, PAIRS, Wanted, find_recipe, plan, recipe_names
+from uda import pipeline, runner
+from uda.compare import DATA, PAIRS, Wanted, plan
+from uda.compare_recipes import find_recipe, recipe_names
 from uda.core import registry
 from uda.core.console import Console
 from uda.core.errors import ConfigError
@@ -224,6 +225,31 @@ def test_on_the_real_camvid_the_judge_and_the_translators_share_no_frame(tmp_pat
         "source": 305, "target": 40, "val": 22, "other_day": 101
     }  # fmt: skip
     assert not (frames["source"] | frames["target"]) & (frames["val"] | frames["other_day"])
+
+
+def test_what_makes_a_translator_vary_or_ask_can_be_changed(tmp_path: Path) -> None:
+    def steps(*assignments: str) -> dict[str, Planned]:
+        recipes = [find_recipe(name, "minicity", tiny=True) for name in ("cyclegan", "usis", "fda")]
+        made = plan(Wanted(DATA["minicity"], recipes, (0,), tiny=True), assignments, tmp_path / "run")
+        pipeline.plan(made, force=False)
+        return {one.name: one for one in made}
+
+    as_is, still = steps(), steps("cyclegan.translator.noise=false")
+    assert as_is.keys() - still.keys() == {"samples_cyclegan_0"}
+    assert as_is["diversity_0"].inputs.keys() - still["diversity_0"].inputs.keys() == {"images.cyclegan"}
+    assert "guide" not in as_is["translate_usis_0"].inputs
+    for key in ("usis", "translate"):
+        matched = steps(f"{key}.target_candidates=4")
+        for name in ("translate_usis_0", "samples_usis_0"):
+            assert matched[name].inputs["guide"].step == "guide_0"
+        assert "guide" not in matched["translate_fda_0"].inputs
+
+
+@pytest.mark.parametrize("head", ["fda", "translate", "judge", "translate_fda_0"])
+def test_recipes_of_a_comparison_are_no_setting(tmp_path: Path, head: str) -> None:
+    wanted = Wanted(DATA["minicity"], [find_recipe("fda", "minicity", tiny=True)], (0,), tiny=True)
+    with pytest.raises(ConfigError, match=rf"--set {head}\.config=.*: the steps of a comparison keep their recipes; "):
+        plan(wanted, [f"{head}.config=translate/identity"], tmp_path / "run")
 
 
 def test_those_that_vary_make_several_images_of_a_few_inputs(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages",),
     (
         *("assignments", "pipeline", "budget", "own_data", "unlabelled", "sizes", "turns", "cost", "runner"),
-        *("iterate", "compare"),
+        *("iterate", "compare_recipes", "compare"),
     ),
     ("cli", "cli_options", "cli_settings", "__main__"),
 )

@@ -72,6 +72,20 @@ def test_a_recipe_of_a_fit_is_none_for_what_is_not_fitted(tmp_path: Path) -> Non
     assert str(caught.value) == f"step translate@1: {keys}: fda is not fitted; {mend}"
 
 
+@pytest.mark.parametrize("name", ["identity", "fda", "minicity_usis", "minicity_cyclegan"])
+@pytest.mark.parametrize("kind", ["few_pairs", "pseudo_pairs", "unpaired_labels"])
+def test_a_translator_that_learns_from_no_maps_takes_the_place_of_one_that_does(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    asked = (f"translate.config=translate/{name}", *(["translate.size=[64, 128]"] if name == "fda" else []))
+    request = Request(pipeline=f"minicity_{kind}", out=tmp_path / "run", rounds=2, assignments=asked, tiny=True)
+    planned = expand(request, Console(quiet=True))
+    pipeline.plan(planned, force=False)
+    for one in (step for step in planned if step.stage.name == "translate"):
+        assert not {"pairs", "pseudo"} & one.inputs.keys() and not one.reads_target_labels
+        assert ("init" in one.inputs) == (name.startswith("minicity") and one.round == 2)
+
+
 def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert house.refused(device="cuda") == "device cuda: no CUDA device is available; use --device cpu or auto"

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from uda import runner
-from uda.compare import DATA, Wanted, find_recipe, plan
+from uda.compare import DATA, Wanted, plan
+from uda.compare_recipes import find_recipe
 from uda.core.console import Console
 from uda.core.errors import ConfigError, RunError, UdaError
 from uda.core.manifest import MANIFEST, Manifest

@@ -29,7 +29,8 @@ from uda.cli_options import (
     run_guarded,
     some,
 )
-from uda.compare import DATA, Wanted, find_recipe, plan, recipe_names
+from uda.compare import DATA, Wanted, plan
+from uda.compare_recipes import find_recipe, recipe_names
 from uda.core.console import Console, size
 from uda.core.errors import ConfigError, DataError, RunError, UdaError
 from uda.core.manifest import write_atomically

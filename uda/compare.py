@@ -8,24 +8,19 @@ is judged by a segmenter that learnt both looks from labelled images of other sc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from uda import pipeline
-from uda.assignments import is_idle
-from uda.core import registry, resources
-from uda.core.config import Layers, validate
+from uda.assignments import is_idle, recipe_of
+from uda.compare_recipes import Recipe
 from uda.core.console import Console
 from uda.core.errors import ConfigError, nearest
 from uda.pipeline import Pipeline, Planned, Request, Step
 from uda.stages._report.translations import IDEAL, SOURCE, step
 from uda.stages.translate import STAGE, TranslateConfig
 
-MAIN = "sait"
-"""The main translator: its small recipe is called after the data alone."""
 TINY_SIZE = (64, 128)
 """Height and width in every config's tiny overlay."""
 PAIRS = 0.1
@@ -117,99 +112,6 @@ _FEW = "few"
 """Step of the few inputs of which several images are made."""
 _INPUTS, _SAMPLES = 8, 4
 """How many inputs, and images of each (SPADE's and OASIS's figures of diversity are of several images of one map)."""
-_WITHOUT_MAPS = ("nothing", "unpaired")
-"""What translators need that learn from no label map of a target image."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one translator is fitted.
-
-    Attributes:
-        name: in tables and directories.
-        config: a shipped config or a YAML file.
-        settings: what that says.
-        method: the translator's class.
-        true_labels: part of the target's true labels that it is fitted on, where it is named so.
-    """
-
-    name: str
-    config: str
-    settings: TranslateConfig
-    method: type[Any]
-    true_labels: float | None = None
-
-    @property
-    def maps(self) -> str | None:
-        """The input that brings label maps of target images: `pairs` (few true ones), `pseudo`, or None."""
-        if self.method.needs in _WITHOUT_MAPS:
-            return None
-        if self.true_labels is not None:
-            return "pairs"
-        # tcr takes no unpaired images and is yet a method for few pairs: its other maps are the source's.
-        few = self.method.pairs_are_few
-        return "pairs" if few or self.settings.supervision < 1 else "pseudo"
-
-
-def recipe_names(kind: str) -> list[str]:
-    """All translators that are not fitted or have a small recipe, in the order of the table."""
-    names = registry.names("translators")
-    free = [name for name in names if registry.load("translators", name).needs == "nothing"]
-    known = resources.names("configs")
-    fitted = {one.removeprefix(head) for head in _heads(kind) for one in known if one.startswith(head)}
-    return [*free, MAIN, *sorted(fitted - {*free, MAIN})]
-
-
-def _heads(kind: str) -> tuple[str, str]:
-    """How names of small recipes start; mini-city's serve where the data have none of their own."""
-    return f"translate/{kind}_", f"translate/{DATA['minicity'].kind}_"
-
-
-def find_recipe(text: str, kind: str, *, tiny: bool) -> Recipe:
-    """The recipe that a name or a YAML file means; `NAME@PART` is fitted on that part of the target's true labels.
-
-    Raises:
-        ConfigError: there is none, its settings are wrong, or it learns from no labels of the target.
-    """
-    text, part = _true_labels(text)
-    if text.endswith((".yaml", ".yml")):
-        name, config = re.sub(r"\W", "_", Path(text).stem), text
-        if name in (SOURCE, IDEAL):
-            raise ConfigError(f"'{name}' is a row of its own", text, "call the file something else")
-    elif text == MAIN:
-        name, config = text, f"translate/{kind}"
-    elif text in (known := recipe_names(kind)):
-        own = (f"{head}{text}" for head in (*_heads(kind), "translate/"))
-        name, config = text, next(one for one in own if one in resources.names("configs"))
-    else:
-        mend = f"give a YAML file or the name of a small recipe, {nearest(text, known)}"
-        raise ConfigError(f"no small recipe '{text}'", "--translators", mend)
-    settings = validate(TranslateConfig, Layers().add_file(resources.find_yaml("configs", config), tiny=tiny))
-    method = registry.load("translators", settings.translator.name)
-    if part is None:
-        return Recipe(name, config, settings, method)
-    if method.needs in _WITHOUT_MAPS:
-        raise ConfigError(f"{name} learns from no labels of the target", f"{text}@{part:g}", f"write {text}")
-    percent = f"{100 * part:g}".replace(".", "p")
-    return Recipe(f"{name}_{percent}", config, settings, method, part)
-
-
-def _true_labels(text: str) -> tuple[str, float | None]:
-    """A translator's name and the part of the true labels behind its `@`, where there is one.
-
-    Raises:
-        ConfigError: the part is none.
-    """
-    name, at, number = text.rpartition("@")
-    if not at or re.fullmatch(r"[\d.]+", number) is None:
-        return text, None
-    try:
-        part = float(number)
-    except ValueError:
-        part = 0.0
-    if not 0 < part <= 1:
-        raise ConfigError(f"'{number}' is no part of the labels", text, "write one above 0, 1 at most: oasis@0.1")
-    return name, part
 
 
 @dataclass(frozen=True)
@@ -253,7 +155,8 @@ def plan(
     Raises:
         ConfigError: settings are wrong, or the data set's folder is not given.
     """
-    graph = _Graph(dict(wanted.data.steps), list(wanted.data.settings))
+    changed = {one.name: one.under(assignments, tiny=wanted.tiny) for one in wanted.recipes}
+    graph = _Graph(dict(wanted.data.steps), list(wanted.data.settings), changed)
     for seed in wanted.seeds:
         _add_seed(graph, wanted, seed)
     request = Request(
@@ -270,10 +173,17 @@ def plan(
 
 @dataclass
 class _Graph:
-    """Steps, and the assignments that complete their configs."""
+    """Steps, and the assignments that complete their configs.
+
+    Attributes:
+        steps: by name.
+        settings: assignments, each of one step.
+        changed: what the translators' recipes say, with what the user's assignments change in it.
+    """
 
     steps: dict[str, Step]
     settings: list[str]
+    changed: Mapping[str, TranslateConfig]
 
     def add(self, name: str, one: Step, *settings: str) -> str:
         self.steps[name] = one
@@ -297,7 +207,7 @@ def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
     for recipe in wanted.recipes:
         images[recipe.name] = f"{_add_translation(graph, wanted, seed, recipe)}/samples.csv"
         _add_segmenter(graph, wanted, seed, recipe.name, images[recipe.name])
-        if recipe.method.varies(recipe.settings.translator):
+        if recipe.method.varies(graph.changed[recipe.name].translator):
             varied[recipe.name] = f"{_add_samples(graph, wanted, seed, recipe)}/samples.csv"
     inputs = {name if name == SOURCE else f"images.{name}": csv for name, csv in images.items()}
     inputs |= {"real": "target/samples.csv", "segmenter": "judge"}
@@ -329,7 +239,7 @@ def _add_samples(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> st
 def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> str:
     """A fit, and its images of the whole source at the size that all are compared at; gives the step's name."""
     inputs = {"source": f"{SOURCE}/samples.csv", "target": "target/samples.csv"}
-    if recipe.settings.asks_guide():
+    if graph.changed[recipe.name].asks_guide():
         inputs["guide"] = step("guide", seed)
     if recipe.maps is not None:
         inputs[recipe.maps] = "target/samples.csv" if recipe.maps == "pairs" else f"{step('pseudo', seed)}/samples.csv"
@@ -372,6 +282,9 @@ def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[s
     }
     found = []
     for text in texts:
+        if recipe_of(text) is not None:
+            mend = "leave it out; --translators takes a YAML file of one's own"
+            raise ConfigError("the steps of a comparison keep their recipes", f"--set {text}", mend)
         head, _, rest = text.partition(".")
         if head in recipes:
             steps = [step(kind, seed, head) for seed in wanted.seeds for kind in ("translate", "samples")]

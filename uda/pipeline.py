@@ -286,25 +286,20 @@ def _plan_step(
     if "label_space" in fields:
         check_space(settings, step, name, config.label_space, pipeline.label_space)
     sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}
-    idle = _idle(stage, config)
+    spare = sources.keys() & ([] if stage.spare is None else stage.spare(config))
     return Planned(
         name=name if number is None else f"{name}@{number}",
         stage=stage,
         config=config,
-        inputs={key: source for key, source in sources.items() if source is not None and key not in idle},
+        inputs={key: source for key, source in sources.items() if source is not None and key not in spare},
         out=base / name,
         row=None if step.row is None else step.row.replace("{round}", str(number)),
         round=number,
         comparator=step.comparator,
-        reads_target_labels=step.reads_target_labels,
+        reads_target_labels=step.reads_target_labels and "pairs" not in spare,
         assignments=texts,
         unread=unread,
     )
-
-
-def _idle(stage: Stage, config: Any) -> set[str]:
-    """Inputs of a pipeline's step that the configured method has no use for: what is not fitted goes on from none."""
-    return {"init"} if stage.idle is not None and "fit" in stage.idle(config) else set()
 
 
 def _resolve(request: Request, pipeline: Pipeline, text: str, number: int | None, of: str, key: str) -> Source | None:

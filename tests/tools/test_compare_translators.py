@@ -11,7 +11,7 @@ import torch
 from tests.data import fakes
 from tools import compare_translators as tool
 from uda import runner
-from uda.compare import recipe_names
+from uda.compare_recipes import recipe_names
 from uda.core.errors import RunError
 from uda.core.manifest import MANIFEST
 

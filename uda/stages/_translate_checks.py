@@ -29,6 +29,8 @@ TARGET_WAYS: dict[Direction, tuple[str, str]] = {
 """Ways to render the target set: the setting that asks for it, and what a translator is told that cannot."""
 
 
+_MAPS = ("pairs", "pseudo")
+"""Inputs that bring label maps of target images."""
 _OF_A_FIT = (
     *("fit", "augment", "rows", "supervision", "rare_classes", "target_candidates", "guide_statistics", "guide_prior"),
     "translator.schedule",
@@ -63,6 +65,12 @@ def unread(config: TranslateConfig, inputs: Collection[str]) -> dict[str, str]:
         return {key: why for key, why in found.items() if not key.startswith("guide_")}
     asks_none = dict.fromkeys(("guide_statistics", "guide_prior"), f"{name} as configured asks no segmenter")
     return asks_none | found if "guide" in inputs else found
+
+
+def spare(config: TranslateConfig) -> set[str]:
+    """Inputs that are of no use to the translator: maps where it learns from none, a start where it is not fitted."""
+    needs = registry.load("translators", config.translator.name).needs
+    return {"init", *_MAPS} if needs == "nothing" else set(_MAPS) if needs == "unpaired" else set()
 
 
 def _check_idle(config: TranslateConfig) -> None:
@@ -144,7 +152,7 @@ def _check_fit(config: TranslateConfig, inputs: Mapping[str, Path], method: type
     if method.needs != "nothing":
         crop = config.augment.crop
         _check_large_enough("augment.crop" if crop else "size", crop or config.size, config, method, batch=share)
-    _check_crops(config, inputs, method.needs, method.multiple_of(config.translator))
+        _check_crops(config, inputs, method, share)
     for key, file in method.files(config.translator).items():
         if not file.is_file():
             raise ConfigError("no such file", f"{key}: {file}", "mend the path")
@@ -228,32 +236,36 @@ def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
         raise ConfigError("there is no guide to estimate them for", "guide_statistics", "give --guide, or set it to 0")
 
 
-def _check_crops(config: TranslateConfig, inputs: Mapping[str, Path], needs: str, multiple: int) -> None:
-    """Whether the fit's crops can be taken as the settings say."""
+def _check_crops(
+    config: TranslateConfig, inputs: Mapping[str, Path], method: type[AbstractTranslator], share: int
+) -> None:
+    """Whether the crops of a fit, so many in a process's step, can be taken as the settings say."""
     if config.target_candidates > 1:
         key = "target_candidates"
-        if needs not in ("unpaired", "target_maps"):
+        if method.needs not in ("unpaired", "target_maps"):
             what = f"{config.translator.name} is shown no source crop that a target crop could be like"
             raise ConfigError(what, key, "set it to 1")
         if "guide" not in inputs:
             mend = "give --guide SEGMENT_DIR, or set it to 1"
             raise ConfigError("a segmenter must see which crops are alike", key, mend)
         require_some_labels(inputs["source"], "target_candidates compares with labels: set it to 1")
-    _check_crop_size(config, needs)
+    _check_crop_size(config)
     if config.rows == (0.0, 1.0):
         return
     whole, height = config.size[0], (config.augment.crop or config.size)[0]
     seen = len(range(whole)[rows_seen(config.rows, whole)])
     if seen < height:
+        multiple, least = method.multiple_of(config.translator), method.smallest(config.translator, batch=share).side
         fitting = seen // multiple * multiple
-        mend = f"set augment.crop to {fitting} rows or fewer, or let it see more" if fitting else "write [first, last]"
+        mend = f"set augment.crop to {fitting} rows or fewer, or let it see more"
+        mend = mend if fitting >= least else "let it see more of them: [first, last] part of the height, [0, 1] is all"
         raise ConfigError(f"{seen} rows of {whole} are fewer than a crop's {height}", "rows", mend)
 
 
-def _check_crop_size(config: TranslateConfig, needs: str) -> None:
+def _check_crop_size(config: TranslateConfig) -> None:
     """Refuse crops that no image fills: the border around it would be taken for a part of the domains' look."""
     crop, largest = config.augment.crop, [side * config.augment.scale[1] for side in config.size]
-    if crop is None or needs == "nothing" or all(side <= most for side, most in zip(crop, largest, strict=True)):
+    if crop is None or all(side <= most for side, most in zip(crop, largest, strict=True)):
         return
     what = (
         f"crops of {crop[0]}x{crop[1]} are larger than the images, {largest[0]:.0f}x{largest[1]:.0f} (height x width)"

@@ -76,6 +76,8 @@ class Stage:
         text: its metrics as a table for a terminal, where they are what it is run for.
         idle: settings, or groups of them, that nothing reads as it is configured, each with why.
         unread: likewise with inputs of these names too; a recipe, which is for all inputs, may hold them all the same.
+        spare: names of inputs that the configured method has no use for; a step of a pipeline, whose method may be
+            another than the pipeline's own, goes without them.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Stage:
     text: Callable[[Mapping[str, Any]], str] | None = None
     idle: Callable[[Any], Mapping[str, str]] | None = None
     unread: Callable[[Any, Collection[str]], Mapping[str, str]] | None = None
+    spare: Callable[[Any], Collection[str]] | None = None
 
 
 @dataclass(frozen=True)

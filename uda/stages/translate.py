@@ -22,7 +22,7 @@ from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.stages._labels import check_labels
-from uda.stages._translate_checks import TARGET_WAYS, check_translate, idle, unguided, unread
+from uda.stages._translate_checks import TARGET_WAYS, check_translate, idle, spare, unguided, unread
 from uda.stages.base import Job, Stage, StageConfig, wait_for_processes
 from uda.translators.base import Direction, Setting
 
@@ -314,4 +314,5 @@ STAGE = Stage(
     check=check_translate,
     idle=idle,
     unread=unread,
+    spare=spare,
 )
