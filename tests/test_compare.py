@@ -245,11 +245,19 @@ def test_what_makes_a_translator_vary_or_ask_can_be_changed(tmp_path: Path) -> N
         assert "guide" not in matched["translate_fda_0"].inputs
 
 
-@pytest.mark.parametrize("head", ["fda", "translate", "judge", "translate_fda_0"])
-def test_recipes_of_a_comparison_are_no_setting(tmp_path: Path, head: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{head}.config=translate/identity" for head in ("fda", "translate", "judge", "translate_fda_0")),
+        *(f"{head}.translator.name=cyclegan" for head in ("fda", "translate", "translate_fda_0")),
+        "fda.translator={name: cyclegan}",
+    ],
+)
+def test_recipes_of_a_comparison_are_no_setting(tmp_path: Path, text: str) -> None:
     wanted = Wanted(DATA["minicity"], [find_recipe("fda", "minicity", tiny=True)], (0,), tiny=True)
-    with pytest.raises(ConfigError, match=rf"--set {head}\.config=.*: the steps of a comparison keep their recipes; "):
-        plan(wanted, [f"{head}.config=translate/identity"], tmp_path / "run")
+    with pytest.raises(ConfigError) as caught:
+        plan(wanted, [text], tmp_path / "run")
+    assert str(caught.value).startswith(f"--set {text}: the steps of a comparison keep their recipes; ")
 
 
 def test_those_that_vary_make_several_images_of_a_few_inputs(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def test_a_translator_that_learns_from_no_maps_takes_the_place_of_one_that_does(
     for one in (step for step in planned if step.stage.name == "translate"):
         assert not {"pairs", "pseudo"} & one.inputs.keys() and not one.reads_target_labels
         assert ("init" in one.inputs) == (name.startswith("minicity") and one.round == 2)
+    assert not any(one.name.startswith("target_maps") for one in planned)  # nothing reads them then
 
 
 def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

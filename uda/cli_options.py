@@ -18,7 +18,7 @@ import click
 
 from uda.core.console import Console
 from uda.core.errors import ConfigError, RunError, UdaError
-from uda.core.launch import is_first_process
+from uda.core.launch import is_first_process, processes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -178,6 +178,7 @@ def run_guarded(call: Callable[[], Any]) -> int:
     """Run a command; errors become one line on stderr and an exit code: 2 settings, 3 data, 4 run, 130 interrupted."""
     debug = "--debug" in sys.argv
     try:
+        processes()  # a wrong launch is told before anything is done
         with _terminated_like_interrupted():
             call()
     except click.exceptions.Exit as error:

@@ -8,6 +8,7 @@ is judged by a segmenter that learnt both looks from labelled images of other sc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,7 @@ def plan(
     Raises:
         ConfigError: settings are wrong, or the data set's folder is not given.
     """
+    _refuse_recipes(assignments)
     changed = {one.name: one.under(assignments, tiny=wanted.tiny) for one in wanted.recipes}
     graph = _Graph(dict(wanted.data.steps), list(wanted.data.settings), changed)
     for seed in wanted.seeds:
@@ -271,6 +273,15 @@ def _add_segmenter(graph: _Graph, wanted: Wanted, seed: int, name: str, csv: str
     graph.add(step("evaluate", seed, name), score)
 
 
+def _refuse_recipes(texts: Sequence[str]) -> None:
+    """Refuse assignments by which a step would be another recipe's, or a translator another one."""
+    for text in texts:
+        key = text.partition(".")[2]
+        if recipe_of(text) is not None or re.match(r"translator(\.name=|=.*\bname\b)", key):
+            mend = "leave it out; --translators takes another name, or a YAML file of one's own"
+            raise ConfigError("the steps of a comparison keep their recipes", f"--set {text}", mend)
+
+
 def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[str]:
     """Assignments by step, so that they come after the comparison's own."""
     recipes = {recipe.name for recipe in wanted.recipes}
@@ -282,9 +293,6 @@ def _own_settings(texts: Sequence[str], graph: _Graph, wanted: Wanted) -> list[s
     }
     found = []
     for text in texts:
-        if recipe_of(text) is not None:
-            mend = "leave it out; --translators takes a YAML file of one's own"
-            raise ConfigError("the steps of a comparison keep their recipes", f"--set {text}", mend)
         head, _, rest = text.partition(".")
         if head in recipes:
             steps = [step(kind, seed, head) for seed in wanted.seeds for kind in ("translate", "samples")]

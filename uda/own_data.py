@@ -64,6 +64,16 @@ def without_idle_data(planned: Sequence[Planned]) -> list[Planned]:
     return [one for one in planned if one.name in wanted or one.stage.name not in STAGES]
 
 
+def without_spared(planned: Sequence[Planned], console: Console) -> list[Planned]:
+    """The steps but those that only make what the methods of others have no use for; says which."""
+    read = {source.step for one in planned for source in one.inputs.values()}
+    gone = {name for one in planned for name in one.spared} - read
+    if gone:
+        names = ", ".join(sorted({name.partition("@")[0] for name in gone}))
+        console.say(f"no {names}: the methods of the steps that would read it have no use for it")
+    return [one for one in planned if one.name not in gone]
+
+
 def rounds_learn(planned: Sequence[Planned]) -> bool:
     """Whether a segmenter is trained in the rounds."""
     return any(one.round is not None and one.stage.name == "segment" for one in planned)

@@ -92,7 +92,8 @@ class Source:
 class Planned:
     """One step of the expanded graph.
 
-    `assignments` are those that reach it; the `unread` ones, each with why, are none of its settings.
+    `assignments` are those that reach it; the `unread` ones, each with why, are none of its settings. Its
+    method has no use for the work of the steps `spared`.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Planned:
     reads_target_labels: bool = False
     assignments: Sequence[str] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
+    spared: Sequence[str] = ()
 
     def named(self, error: UdaError) -> UdaError:
         """An error of its stage, saying which step it is of."""
@@ -201,7 +203,7 @@ def expand_graph(pipeline: Pipeline, request: Request, console: Console) -> list
         for head, texts in settings.items()
         if any(t.startswith((f"{head}.fit=", f"{head}.fit.images=")) for t in texts)
     ]
-    planned = budget.with_budgets(planned, pipeline, own)
+    planned = own_data.without_spared(budget.with_budgets(planned, pipeline, own), console)
     planned = _sorted(own_data.without_unwanted(planned, request, console))
     learning = [one for one in planned if one.stage.name not in own_data.STAGES]
     check_devices({one.name.partition("@")[0]: one.config.runtime.device for one in learning})
@@ -286,7 +288,7 @@ def _plan_step(
     if "label_space" in fields:
         check_space(settings, step, name, config.label_space, pipeline.label_space)
     sources = {key: _resolve(request, pipeline, text, number, name, key) for key, text in step.inputs.items()}
-    spare = sources.keys() & ([] if stage.spare is None else stage.spare(config))
+    spare = {key for key in (() if stage.spare is None else stage.spare(config)) if sources.get(key) is not None}
     return Planned(
         name=name if number is None else f"{name}@{number}",
         stage=stage,
@@ -299,6 +301,7 @@ def _plan_step(
         reads_target_labels=step.reads_target_labels and "pairs" not in spare,
         assignments=texts,
         unread=unread,
+        spared=tuple(source.step for key in sorted(spare) if (source := sources[key]) and source.step),
     )
 
 

@@ -165,7 +165,7 @@ def test_crops_that_cannot_be_taken_so_are_told_before_the_fit(trail: Trail, tmp
             "oasis",
             (*guide, *pseudo),
             "target_candidates=3",
-            "target_candidates: oasis is shown no source crop that a target crop could be like; set it to 1",
+            "target_candidates: oasis compares no target crop with a source crop; set it to 1",
         ),
         (
             "minicity",
@@ -177,7 +177,7 @@ def test_crops_that_cannot_be_taken_so_are_told_before_the_fit(trail: Trail, tmp
             "minicity",
             guide,
             "rows=[0.75, 0.25]",
-            "rows: 0 rows of 64 are fewer than a crop's 56; let it see more of them",
+            "rows: 0 rows of 64 are fewer than a crop's 56; let it see more: write [first, last]",
         ),
         ("color_transfer", (), "rows=[0, 0.9]", "--set rows=[0, 0.9]: color_transfer is not fitted; leave it out"),
         ("minicity", guide, "augment.crop=[64, 192]", "crops of 64x192 are larger than the images, 64x128"),
@@ -187,7 +187,7 @@ def test_crops_that_cannot_be_taken_so_are_told_before_the_fit(trail: Trail, tmp
         assert refused.code == 2 and told in refused.err, refused.err
     larger = ("--set", "translator.discriminator_layers=4", "--set", "rows=[0.25, 0.5]")  # no crop of 16 rows is enough
     refused = call("translate", "--config", "translate/minicity", *given, *guide, *larger)
-    assert "16 rows of 64 are fewer than a crop's 56; let it see more of them" in refused.err, refused.err
+    assert "16 rows of 64 are fewer than a crop's 56; let it see more: write [first, last]" in refused.err
     assert not (tmp_path / "none").exists()
     (tmp_path / "rows.yaml").write_text("rows: [0.25, 0.75]\n")
     rendering = ("--config", tmp_path / "rows.yaml", "--translator", trail.translated, "--out", tmp_path / "made")

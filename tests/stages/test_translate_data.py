@@ -57,3 +57,15 @@ def test_rare_classes_lead_for_their_part_of_the_fit(target: str | None, step: i
         assert all(sorted(shown[at : at + 3]) == [0, 1, 2] for at in range(begin, len(shown) - 2, 3))
     # The third pair has all of a class, the others half of another one each.
     assert first[2] / first.total() == pytest.approx(0.5, abs=0.08)
+
+
+def test_rare_classes_lead_as_long_where_crops_are_chosen() -> None:
+    """Of each of 200 positions four candidates are looked at, of which one is taken."""
+    counts = [[9, 0], [9, 0], [0, 1]]
+    domain = made(
+        "abc", "", None, counts, rare_classes=0.5, fit={"images": 200, "batch": 2}, target_candidates=4, seed=1
+    )
+    shown = Counter(domain.order[place] for place in range(4 * 100))
+    assert shown[2] / shown.total() == pytest.approx(0.5, abs=0.08)
+    rest = [domain.order[place] for place in range(402, 800 - 2)]
+    assert all(sorted(rest[at : at + 3]) == [0, 1, 2] for at in range(0, len(rest) - 2, 3))

@@ -13,7 +13,7 @@ def processes() -> int:
     Raises:
         ConfigError: the variable holds no such number.
     """
-    text = os.environ.get("WORLD_SIZE") or "1"
+    text = os.environ.get("WORLD_SIZE", "1")
     if not text.isdecimal() or int(text) < 1:
         mend = "unset it, or start by torchrun or accelerate launch, which set it"
         raise ConfigError(f"'{text}' is no number of processes", "environment variable WORLD_SIZE", mend)
@@ -22,4 +22,4 @@ def processes() -> int:
 
 def is_first_process() -> bool:
     """Whether this process is the one that writes and speaks."""
-    return (os.environ.get("RANK") or "0") == "0"
+    return os.environ.get("RANK", "0") == "0"

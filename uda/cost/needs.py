@@ -156,7 +156,8 @@ def _guided(one: Planned, trials: Trials, left: float) -> float:
         return 0.0
     step = trials.forward(one.inputs["guide"], config.size, config)
     crops = next((key for key in ("pairs", "pseudo") if key in one.inputs), "target")  # what crops are chosen from
-    seconds = _look(one, trials, crops, config.size, step) / processes() if matched else 0.0
+    most = math.inf if crops == "target" else math.ceil(config.supervision * trials.sets.of(one.inputs[crops]).count)
+    seconds = _look(one, trials, crops, config.size, step, most=most) / processes() if matched else 0.0
     for key in ("source", "target") if config.guide_statistics else ():
         seconds += _look(one, trials, key, config.size, step, most=config.guide_statistics)
     return seconds

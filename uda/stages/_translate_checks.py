@@ -243,7 +243,7 @@ def _check_crops(
     if config.target_candidates > 1:
         key = "target_candidates"
         if method.needs not in ("unpaired", "target_maps"):
-            what = f"{config.translator.name} is shown no source crop that a target crop could be like"
+            what = f"{config.translator.name} compares no target crop with a source crop"
             raise ConfigError(what, key, "set it to 1")
         if "guide" not in inputs:
             mend = "give --guide SEGMENT_DIR, or set it to 1"
@@ -257,8 +257,8 @@ def _check_crops(
     if seen < height:
         multiple, least = method.multiple_of(config.translator), method.smallest(config.translator, batch=share).side
         fitting = seen // multiple * multiple
-        mend = f"set augment.crop to {fitting} rows or fewer, or let it see more"
-        mend = mend if fitting >= least else "let it see more of them: [first, last] part of the height, [0, 1] is all"
+        mend = f"set augment.crop to {fitting} rows, or let it see more"
+        mend = mend if fitting >= least else "let it see more: write [first, last] part of the height, [0, 1] for all"
         raise ConfigError(f"{seen} rows of {whole} are fewer than a crop's {height}", "rows", mend)
 
 

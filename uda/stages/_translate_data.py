@@ -113,7 +113,7 @@ def paired_domain(
     until = 0
     if config.rare_classes:
         rare = [a * float(b) for a, b in zip(weights, rare_class_probabilities(pairs.counts), strict=True)]
-        until = round(config.rare_classes * config.fit.images / (2 if unpaired else 1))
+        until = round(config.rare_classes * config.fit.images / (2 if unpaired else 1)) * config.target_candidates
     often = stream.Order(weights, config.seed, 1, first=rare, until=until)
     rest = stream.Order([sample.weight for sample in unpaired.values()], config.seed, 2)
     order = stream.ByTurns(often, rest, len(pairs.samples)) if unpaired else often
