@@ -87,6 +87,18 @@ def test_a_translator_that_learns_from_no_maps_takes_the_place_of_one_that_does(
     assert not any(one.name.startswith("target_maps") for one in planned)  # nothing reads them then
 
 
+def test_steps_for_what_a_method_does_not_take_are_left_out(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    house.graph["start"]["translate"] = None
+    house.step("translate")["inputs"] |= {"pseudo": "labels/samples.csv", "init": "previous.translate"}
+    house.step("segment")["inputs"] = {"source": "source/samples.csv"}
+    steps = house.expand(rounds=2)
+    assert {"translate@1", "translate@2"} < steps.keys()  # results by themselves, though nothing goes on from the first
+    assert not {"labels@1", "labels@2"} & steps.keys()
+    assert "no labels: the methods of the steps that would read it have no use for it" in capsys.readouterr().err
+    house.step("segment")["inputs"] |= {"pseudo": "labels/samples.csv"}
+    assert {"labels@1", "labels@2"} < house.expand(rounds=2).keys()
+
+
 def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert house.refused(device="cuda") == "device cuda: no CUDA device is available; use --device cpu or auto"

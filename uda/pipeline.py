@@ -301,7 +301,8 @@ def _plan_step(
         reads_target_labels=step.reads_target_labels and "pairs" not in spare,
         assignments=texts,
         unread=unread,
-        spared=tuple(source.step for key in sorted(spare) if (source := sources[key]) and source.step),
+        # What it could have started from is a result by itself.
+        spared=tuple(source.step for key in sorted(spare - {"init"}) if (source := sources[key]) and source.step),
     )
 
 
