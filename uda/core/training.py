@@ -115,7 +115,7 @@ class RuntimeConfig(Config):
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Precision = "auto"
-    """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware multiplies it."""
+    """`bfloat16`: autocast; `float32`: none; `auto`: bfloat16 where the hardware is faster in it."""
     workers: int = Field(default=0, ge=0)
     """Processes that read and augment images, no more of them than there are cores, or draw mini-city's; 0 does it in
     the stage's own process."""
