@@ -273,6 +273,14 @@ def test_a_guide_that_is_not_asked_looks_at_nothing(tmp_path: Path) -> None:
     assert seconds_beside(replace(asking, inputs=fitted), guide) == EACH * 2
 
 
+def test_tones_of_classes_take_a_look_at_both_domains_when_a_fitted_one_renders_too(tmp_path: Path) -> None:
+    guide = planned(tmp_path)
+    fit = planned(tmp_path, "translate", {"class_tones": 2}, guide="segment")
+    assert seconds_beside(fit, guide) == IMAGES + EACH * 2 + EACH * (2 + 2)
+    fitted = {**fit.inputs, "translator": Source(None, tmp_path / "fitted")}
+    assert seconds_beside(replace(fit, inputs=fitted), guide) == EACH * 2 + EACH * (2 + 2)
+
+
 def test_labels_without_thresholds_to_observe_take_one_pass(tmp_path: Path) -> None:
     passes = {"fixed": 1, "class_median": 2}
     for name, count in passes.items():

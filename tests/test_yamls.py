@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PIPELINES = sorted((ROOT / "pipelines").rglob("*.yaml"))
 DATA = sorted((ROOT / "data_manifests").rglob("*.yaml"))
-COUNTS = {"configs": 91, "pipelines": 12, "data_manifests": 1}
+COUNTS = {"configs": 92, "pipelines": 12, "data_manifests": 1}
 """Said by hand, so that a file that the globs miss is missed here too."""
 
 STAGES = {

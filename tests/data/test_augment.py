@@ -202,6 +202,44 @@ def test_contrast_scales_the_distances_from_an_images_mean() -> None:
     spread_evenly((out[..., 1] - out[..., 0])[:, 0, 0] / 2 / 0.2, 0.7, 1.3)
 
 
+CLASSES: dict[str, Any] = {"probability": 1, "brightness": 0, "cast": 0, "saturation": 0}
+
+
+def by_class(images: Tensor, labels: Tensor | None, **strengths: float) -> Tensor:
+    out = augment_colors(
+        images, config(class_colors={**CLASSES, **strengths}), torch.Generator().manual_seed(0), labels
+    )
+    return out / 2 + 0.5
+
+
+def test_each_class_of_each_image_gets_a_brightness_of_its_own() -> None:
+    labels = torch.arange(200).view(1, 10, 20).expand(2, -1, -1).repeat_interleave(2, dim=2)
+    images = torch.full((2, 3, 10, 40), -0.9)  # dark, so that nothing is cut off
+    factors = by_class(images, labels, brightness=0.5) / 0.05
+    assert torch.equal(factors[..., ::2], factors[..., 1::2])  # within a class the same
+    torch.testing.assert_close(factors[:, 0], factors[:, 2])
+    logs = factors[:, 0, :, ::2].log().flatten()
+    assert abs(logs.std() - 0.5) < 0.05 and abs(logs.mean()) < 0.05 and len(logs.unique()) > 390
+
+
+def test_a_class_gets_a_cast_and_fades_towards_grey_and_one_without_a_label_is_changed_like_others() -> None:
+    labels = torch.tensor([0, 1, 255, 255]).view(1, 1, 4).expand(300, -1, -1)
+    images = (torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1).expand(300, -1, 1, 4) * 2 - 1).contiguous()
+    cast = by_class(images, labels, cast=0.3)
+    assert abs((cast[:, 0] / cast[:, 1] * 2).log().std() - 0.3 * 2**0.5) < 0.04
+    assert torch.equal(cast[..., 2], cast[..., 3]) and not torch.allclose(cast[..., 2], images[..., 2] / 2 + 0.5)
+    faded = by_class(images, labels, saturation=0.6)
+    torch.testing.assert_close(faded.mean(dim=1), torch.full((300, 1, 4), 0.2))
+    spread_evenly((faded[:, 2] - faded[:, 0])[:, 0, 0] / 0.2, 0.4, 1.0)
+
+
+def test_classes_keep_their_colours_without_labels_and_in_the_images_that_are_not_drawn() -> None:
+    images, labels = batch(count=1).expand(400, -1, -1, -1)[:, :, :2, :2].contiguous(), torch.zeros(400, 2, 2).long()
+    assert torch.equal(by_class(images, None, brightness=0.5), images / 2 + 0.5)
+    changed = (by_class(images, labels, brightness=0.5, probability=0.25) - images / 2 - 0.5).abs().amax(dim=(1, 2, 3))
+    assert 70 < (changed > 1e-3).sum() < 130
+
+
 def test_hue_is_turned_by_a_part_of_a_whole_turn() -> None:
     _, after = drawn("hue", color=(0.6, 0.3, 0.3), strength=0.15)
     hues = torch.tensor([colorsys.rgb_to_hsv(*color)[0] for color in after.tolist()])  # in turns, red at 0

@@ -6,11 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import read_manifest
+from uda.stages import _class_tones as class_tones
 
 
 def data(city: Trail) -> tuple[str | Path, ...]:
@@ -90,7 +94,9 @@ def test_a_size_that_the_network_cannot_divide_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("setting", ["noise=0.1", "blur.probability=0.5", "color_jitter.probability=0.5"])
+@pytest.mark.parametrize(
+    "setting", ["noise=0.1", "blur.probability=0.5", "color_jitter.probability=0.5", "class_colors.probability=0.5"]
+)
 def test_random_colours_are_refused_for_a_translator(city: Trail, tmp_path: Path, setting: str) -> None:
     given = ("--config", "translate/cyclegan", "--tiny", *data(city))
     answer = call("translate", *given, "--set", f"augment.{setting}", "--out", tmp_path / "out")
@@ -154,3 +160,42 @@ def test_a_segmenter_of_other_classes_is_told_before_anything_runs(
         answer = call(verb, *given, f"--{name}", other, "--out", tmp_path / "out", *dry)
         assert answer.code == 2 and f"{other}: was trained for 3 classes (" in answer.err.splitlines()[-1]
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_classes_are_moved_to_the_tones_that_the_guide_sees_in_the_target(trail: Trail, tmp_path: Path) -> None:
+    given = ("--config", "translate/identity", "--tiny", *data(trail), "--guide", trail.first, "--device", "cpu")
+    tones = ("--set", "class_tones=4", "--set", "guide_statistics=4", "--set", "rows=[0, 0.9]")
+    must("translate", *given, "--out", tmp_path / "plain")
+    answer = must("translate", *given, *tones, "--out", tmp_path / "moved")
+    assert "classes are moved to the target's tones (class_tones.csv)" in answer.err
+    shifts = pd.read_csv(tmp_path / "moved" / "class_tones.csv").set_index("class")
+    assert (shifts.loc["road"] != 0).any() and len(shifts) == 19
+
+    def tone(out: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        row = pd.read_csv(tmp_path / out / "samples.csv").iloc[number]
+        image, label = (np.asarray(Image.open(tmp_path / out / row[column])) for column in ("image", "label"))
+        rgb = torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        return rgb, torch.from_numpy(label.astype(np.int64))[None]
+
+    for number in (0, 3):
+        image, label = tone("plain", number)
+        by_hand = class_tones.move(image, label, class_tones.read_table(tmp_path / "moved" / "class_tones.csv"))
+        assert (by_hand - tone("moved", number)[0]).abs().max() < 2 / 127.5
+
+
+def test_tones_of_classes_take_a_guide_and_labels(trail: Trail, tmp_path: Path) -> None:
+    given = (
+        "--config",
+        "translate/minicity_cyclegan",
+        "--tiny",
+        "--set",
+        "class_tones=4",
+        "--set",
+        "target_candidates=1",
+    )
+    answer = call("translate", *given, "--set", "guide_statistics=0", *data(trail), "--out", tmp_path / "out")
+    assert answer.code == 2 and "class_tones: a segmenter must see which classes" in answer.err
+    bare = own_rows(trail, tmp_path / "bare.csv", bare=list(range(10)))
+    more = ("--config", "translate/identity", "--tiny", "--set", "class_tones=4", "--target", trail.csv("train"))
+    answer = call("translate", *more, "--guide", trail.first, "--source", bare, "--out", tmp_path / "out")
+    assert answer.code == 3 and "class_tones moves classes by their labels" in answer.err

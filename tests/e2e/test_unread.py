@@ -70,6 +70,9 @@ def test_a_fit_is_not_set_where_a_translator_only_renders(trail: Trail, tmp_path
     told = "--set fit.images=9, --set rows=[0, 0.5]: --translator only renders; leave them out"
     assert refused(*command, "--set", "fit.images=9", "--set", "rows=[0, 0.5]") == told
     must(*command, "--set", "guide_statistics=8", "--dry-run")  # it renders by what a guide sees
+    must(
+        *command, "--set", "class_tones=8", "--set", "rows=[0, 0.5]", "--dry-run"
+    )  # the guide tells tones of these rows
 
 
 def test_what_an_older_version_passed_over_does_not_hinder_rendering(city: Trail, tmp_path: Path) -> None:

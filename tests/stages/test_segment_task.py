@@ -110,6 +110,17 @@ def test_colours_follow_from_the_seed_of_the_step_and_change_both_domains() -> N
         assert not torch.allclose(first[domain], images)
 
 
+def test_colours_of_classes_change_the_source_alone_by_its_labels() -> None:
+    task, recorder = make_task(augment={"class_colors": {"probability": 1}})
+    batch, context = make_batch(), Context(0, 10)
+    assert batch.source_images_BCHW is not None and batch.source_labels_BHW is not None
+    task.losses("segmenter", batch, context)
+    task.losses("discriminator", batch, context)
+    source, target = (levels["main"] for levels in recorder.judged)
+    assert batch.target_images_BCHW is not None and torch.equal(target, batch.target_images_BCHW)
+    assert not torch.allclose(source, batch.source_images_BCHW)
+
+
 @pytest.mark.parametrize("megabytes", [0, 1024])
 def test_how_many_resized_images_are_kept_is_a_setting_of_the_machine(tmp_path: Path, megabytes: int) -> None:
     fakes.save(tmp_path / "a.png", fakes.picture(SIZE, 0))

@@ -152,7 +152,7 @@ def _guided(one: Planned, trials: Trials, left: float) -> float:
     config: Any = one.config
     matched = left > 0 and config.target_candidates > 1
     asked = "guide" in one.inputs and config.asks_guide(fits="translator" not in one.inputs)
-    if not asked or not (matched or config.guide_statistics):
+    if not asked or not (matched or config.guide_statistics or config.class_tones):
         return 0.0
     step = trials.forward(one.inputs["guide"], config.size, config)
     crops = next((key for key in ("pairs", "pseudo") if key in one.inputs), "target")  # what crops are chosen from
@@ -160,6 +160,11 @@ def _guided(one: Planned, trials: Trials, left: float) -> float:
     seconds = _look(one, trials, crops, config.size, step, most=most) / processes() if matched else 0.0
     for key in ("source", "target") if config.guide_statistics else ():
         seconds += _look(one, trials, key, config.size, step, most=config.guide_statistics)
+    if config.class_tones:
+        seconds += _look(one, trials, "target", config.size, step, most=config.class_tones)
+        size = rendering_size(config)
+        made = trials.speed(one).forward * pixels(size)
+        seconds += _look(one, trials, "source", size, made, labels=True, most=config.class_tones)
     return seconds
 
 

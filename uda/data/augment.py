@@ -15,10 +15,12 @@ from kornia import enhance, filters
 from numpy.typing import NDArray
 from torch import Tensor
 
-from uda.data.augment_config import AugmentConfig, BlurConfig, ColorJitterConfig
+from uda.data.augment_config import AugmentConfig, BlurConfig, ClassColorsConfig, ColorJitterConfig
 from uda.data.label_space import IGNORE
 
 Pixels = NDArray[np.uint8]
+_VALUES = 256
+"""Values that a label can have."""
 
 
 @dataclass(frozen=True)
@@ -121,29 +123,34 @@ def augment_geometry(
     return geometry.image(image_HWC), geometry.label(label_HW)
 
 
-def augment_colors(images_BCHW: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def augment_colors(
+    images_BCHW: Tensor, config: AugmentConfig, generator: torch.Generator, labels_BHW: Tensor | None = None
+) -> Tensor:
     """Random colours, blur and noise, drawn for each image on its own.
 
     Args:
         images_BCHW: RGB in [-1, 1], on any device.
         config: what to do; geometry is left to `augment_geometry`.
         generator: source of all randomness; may be a CPU generator whatever the images' device.
+        labels_BHW: class indices, 255 = ignore; without them the colours of classes stay.
 
     Returns:
         Images of the same size, type and range; the input itself where everything is off.
     """
-    if not (config.color_jitter.probability or config.blur.probability or config.noise):
+    by_class = labels_BHW is not None and config.class_colors.probability
+    if not (by_class or config.color_jitter.probability or config.blur.probability or config.noise):
         return images_BCHW
     with torch.no_grad(), torch.autocast(images_BCHW.device.type, enabled=False):
         images = images_BCHW.float().add(1).div(2).clamp(0, 1)
+        if labels_BHW is not None and by_class:
+            images = _color_classes(images, labels_BHW, config.class_colors, generator)
         if config.color_jitter.probability:
             images = _jitter(images, config.color_jitter, generator)
         if config.blur.probability:
             images = _blur(images, config.blur, generator)
         images = images * 2 - 1
         if config.noise:
-            noise = torch.randn(images.shape, generator=generator, device=generator.device)
-            images = images + config.noise * noise.to(images.device)
+            images = images + config.noise * _normal(tuple(images.shape), generator).to(images.device)
         return images.clamp(-1, 1).to(images_BCHW.dtype)
 
 
@@ -163,6 +170,25 @@ def _order(count: int, generator: torch.Generator) -> list[int]:
     if generator.device.type != "cpu":
         generator = torch.Generator().manual_seed(generator.initial_seed())
     return torch.randperm(count, generator=generator).tolist()
+
+
+def _color_classes(
+    images_BCHW: Tensor, labels_BHW: Tensor, config: ClassColorsConfig, generator: torch.Generator
+) -> Tensor:
+    """Each class of each image in a tone of its own; what is labelled 255 is one of them."""
+    chosen = _chosen(config.probability, images_BCHW, generator)
+    factors = config.brightness * _normal((len(images_BCHW), _VALUES, 1), generator)
+    factors = (factors + config.cast * _normal((len(images_BCHW), _VALUES, 3), generator)).exp()
+    kept = torch.rand((len(images_BCHW), _VALUES, 1), generator=generator, device=generator.device)
+    tones = torch.cat([factors, 1 - config.saturation * kept], dim=2).to(images_BCHW.device)
+    own = tones[torch.arange(len(tones), device=tones.device)[:, None, None], labels_BHW].permute(0, 3, 1, 2)
+    grey = images_BCHW.mean(dim=1, keepdim=True)
+    colored = ((grey + own[:, 3:] * (images_BCHW - grey)) * own[:, :3]).clamp(0, 1)
+    return torch.where(chosen, colored, images_BCHW)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def _jitter(images_BCHW: Tensor, config: ColorJitterConfig, generator: torch.Generator) -> Tensor:

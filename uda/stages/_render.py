@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from uda.core.config import Size
+from uda.data.augment_config import rows_seen
 from uda.data.batch import Batch
 from uda.data.dataset import SegmentationDataset
 from uda.data.label_space import LabelSpace
@@ -20,6 +22,7 @@ from uda.engine.loading import read_batches
 from uda.engine.loop import step_seed
 from uda.engine.runtime import Runtime
 from uda.engine.stream import to_batch
+from uda.stages import _class_tones
 from uda.stages._files import copy_names, unique_names, write_made_samples
 from uda.stages.base import Job
 from uda.translators.base import AbstractTranslator, Direction, Translation
@@ -62,6 +65,8 @@ class Renderer:
     def __init__(self, job: Job, translator: AbstractTranslator, space: LabelSpace, runtime: Runtime) -> None:
         self._job, self._config = job, job.config
         self._translator, self._space, self._runtime = translator, space, runtime
+        self.shifts: Tensor | None = None
+        """What each class is moved by in translations of the source (`uda.stages._class_tones`); None: by nothing."""
         self._one_by_one = translator.one_by_one(translator.config)
         self._takes_references = translator.takes_references(translator.config)
         for network in translator.networks.values():
@@ -111,6 +116,55 @@ class Renderer:
                             run.write(file, encode_png(label))
                 progress.update(min(progress.done + len(block) * self._runtime.processes, len(data)))
         return sum(map(len, todo))
+
+    def lacking(self, source: Sequence[Sample], target: Sequence[Sample], guide: Callable[[Tensor], Tensor]) -> Tensor:
+        """What each class of translations lacks to its tone in the target, (N, 3) in LAB; see `_class_tones`.
+
+        Every process looks at the same images, of the rows that a fit sees.
+
+        Args:
+            source: rendered, with their labels.
+            target: looked at through the guide.
+            guide: segmenter of images that look like the target's.
+        """
+        config, classes = self._config, self._space.num_classes
+        title, count = "translate: tones of classes", min(config.class_tones, len(source))
+        with self._job.console.progress(title, count + min(config.class_tones, len(target))) as progress:
+
+            def counted(pairs: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+                for images, labels in pairs:
+                    rows = rows_seen(config.rows, images.shape[2])
+                    yield images[:, :, rows], labels[:, rows]
+                    progress.update(progress.done + len(images))
+
+            made = _class_tones.measure(counted(self._translations(source, target)), classes)
+            wanted = _class_tones.measure(counted(self._seen(target, guide)), classes)
+        return _class_tones.shifts(made, wanted)
+
+    def _translations(self, source: Sequence[Sample], target: Sequence[Sample]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Translations_BCHW with their labels_BHW of some source images."""
+        data, other = self._data(source, labels=True), self._drawn_from(target)
+        blocks = self._spread(len(data))
+        for block, item in zip(blocks, read_batches(data, blocks, self._runtime), strict=True):
+            made = self._translate(item, block, other, "source_to_target")
+            labels = item["label"] if made.labels_BHW is None else made.labels_BHW
+            yield made.images_BCHW, labels.to(made.images_BCHW.device).long()
+
+    def _seen(self, target: Sequence[Sample], guide: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some target images_BCHW with the classes_BHW that the guide sees, at the size of a fit."""
+        data = self._data(target, labels=False, size=self._config.size)
+        for item in read_batches(data, self._spread(len(data)), self._runtime):
+            images = to_batch({"target_images": item["image"]}, self._runtime).target_images_BCHW
+            assert images is not None
+            with torch.inference_mode(), self._runtime.autocast():
+                classes = guide(images.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
+            yield images, classes
+
+    def _spread(self, count: int) -> list[list[int]]:
+        """Positions of `class_tones` images spread evenly over so many, in batches."""
+        chosen = np.linspace(0, count - 1, min(self._config.class_tones, count)).round().astype(int).tolist()
+        size = self._config.render_batch
+        return [chosen[at : at + size] for at in range(0, len(chosen), size)]
 
     def write_samples(self, source: Sequence[Sample], target: Sequence[Sample]) -> None:
         """Write the manifest of each way that was rendered, `samples.csv` first, with the label coding beside it."""
@@ -172,7 +226,12 @@ class Renderer:
         references = self._references(other, indices, copy) if self._takes_references else None
         with torch.inference_mode(), self._runtime.autocast():
             batch = self._batch(item, references, direction)
-            return self._translator.translate(batch, generator=generator, direction=direction)
+            made = self._translator.translate(batch, generator=generator, direction=direction)
+        if self.shifts is None or direction != "source_to_target":
+            return made
+        of_pixels = batch.source_labels_BHW if made.labels_BHW is None else made.labels_BHW
+        assert of_pixels is not None  # read with the images
+        return Translation(_class_tones.move(made.images_BCHW, of_pixels, self.shifts), made.labels_BHW)
 
     def _batch(self, item: Any, references: Tensor | None, direction: Direction) -> Batch:
         """The images to render, with images of the other domain beside them where there are any."""
@@ -191,9 +250,11 @@ class Renderer:
         """Images that are drawn again and again, and so are kept."""
         return self._data(samples, labels=False, cache_mb=self._config.runtime.cache_mb)
 
-    def _data(self, samples: Sequence[Sample], *, labels: bool, cache_mb: float = 0) -> SegmentationDataset:
+    def _data(
+        self, samples: Sequence[Sample], *, labels: bool, cache_mb: float = 0, size: Size | None = None
+    ) -> SegmentationDataset:
         config = self._config
-        size = config.render_size or config.size
+        size = size or config.render_size or config.size
         return SegmentationDataset(
             samples, self._space, size=size, with_labels=labels, interpolation=config.interpolation, cache_mb=cache_mb
         )

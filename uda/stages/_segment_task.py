@@ -101,7 +101,7 @@ class SegmentTask:
         source, target = batch.source_images_BCHW, batch.target_images_BCHW
         assert source is not None
         generator = torch.Generator(source.device).manual_seed(torch.initial_seed() ^ _COLOR_SALT)
-        source = augment_colors(source, self._config.augment, generator)
+        source = augment_colors(source, self._config.augment, generator, batch.source_labels_BHW)
         if target is None:
             return self.network.levels(source), None
         target = augment_colors(target, self._config.augment, generator)

@@ -35,7 +35,8 @@ _OF_A_FIT = (
     *("fit", "augment", "rows", "supervision", "rare_classes", "target_candidates", "guide_statistics", "guide_prior"),
     "translator.schedule",
 )
-"""Settings and groups that a fit alone reads; rendering reads the guide's statistics too, where it asks a guide."""
+"""Settings and groups that a fit alone reads; where a guide is asked, rendering reads its statistics too, and where it
+tells tones the rows."""
 
 
 def of_no_fit(name: str) -> dict[str, str]:
@@ -49,7 +50,7 @@ def idle(config: TranslateConfig) -> dict[str, str]:
     found = of_no_fit(config.translator.name)
     if not (config.asks_guide() or config.asks_guide(fits=False)):
         return found
-    return {key: why for key, why in found.items() if not key.startswith("guide_")}
+    return _without_the_guides(config, found)
 
 
 def unread(config: TranslateConfig, inputs: Collection[str]) -> dict[str, str]:
@@ -62,9 +63,15 @@ def unread(config: TranslateConfig, inputs: Collection[str]) -> dict[str, str]:
     found = {f"translator.{key}": why for key, why in _settings(config).unread().items()}
     found |= {} if fits else dict.fromkeys((*_OF_A_FIT, *OF_FITS), "--translator only renders")
     if config.asks_guide(fits=fits):
-        return {key: why for key, why in found.items() if not key.startswith("guide_")}
+        return _without_the_guides(config, found)
     asks_none = dict.fromkeys(("guide_statistics", "guide_prior"), f"{name} as configured asks no segmenter")
     return asks_none | found if "guide" in inputs else found
+
+
+def _without_the_guides(config: TranslateConfig, found: Mapping[str, str]) -> dict[str, str]:
+    """Those of the settings that no guide has to do with; it is shown the rows of a fit where tones are told."""
+    read = {"rows"} if config.class_tones else set()
+    return {key: why for key, why in found.items() if not key.startswith("guide_") and key not in read}
 
 
 def spare(config: TranslateConfig) -> set[str]:
@@ -217,7 +224,7 @@ def _check_maps(inputs: Mapping[str, Path]) -> None:
 def _check_colours(augment: AugmentConfig) -> None:
     """Refuse colours that are changed at random: to a translator they are what the domains differ in."""
     plain = AugmentConfig()
-    for key in ("color_jitter", "blur", "noise"):
+    for key in ("class_colors", "color_jitter", "blur", "noise"):
         if getattr(augment, key) != getattr(plain, key):
             raise ConfigError("translators are fitted to images in their own colours", f"augment.{key}", "leave it out")
 
@@ -226,6 +233,11 @@ def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     """Whether there is a guide where one is asked."""
     if config.guide_prior and not config.guide_statistics:
         raise ConfigError("no statistics are estimated", "guide_prior", "set guide_statistics, or this to 0")
+    if config.class_tones:
+        if "guide" not in inputs:
+            mend = "give --guide SEGMENT_DIR, or set it to 0"
+            raise ConfigError("a segmenter must see which classes target images show", "class_tones", mend)
+        require_some_labels(inputs["source"], "class_tones moves classes by their labels: set it to 0")
     if "guide" in inputs:
         return
     fits, method = "translator" not in inputs, registry.load("translators", config.translator.name)

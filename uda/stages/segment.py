@@ -313,8 +313,8 @@ def _unread(config: SegmentConfig, inputs: Collection[str]) -> dict[str, str]:
     heads = registry.load("segmenters", config.segmenter.name).heads(config.segmenter)
     levels: Sequence[str] = () if config.adversary is None else config.adversary.levels  # type: ignore[attr-defined]  # base's
     found = {} if "aux" in heads else dict.fromkeys(_aux("segmentation", "pseudo"), "the segmenter has one head")
-    parts = [f"augment.{part}" for part in ("color_jitter", "blur") if not getattr(config.augment, part).probability]
-    found |= {part: f"{part}.probability is 0" for part in parts}
+    parts = [part for part in ("class_colors", "color_jitter", "blur") if not getattr(config.augment, part).probability]
+    found |= {f"augment.{part}": f"augment.{part}.probability is 0" for part in parts}
     if "pseudo" not in inputs:
         found |= dict.fromkeys(("weights.pseudo", "weights.pseudo_aux"), "there are no pseudo-labels")
     if "aux" not in levels:

@@ -29,15 +29,19 @@ from uda.translators.base import Direction, Setting
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
     from uda.data import dataset
     from uda.data import matching as matched
     from uda.engine import inference, loop, matching, runtime, stream
     from uda.nets import segmenter as segmenter_nets
     from uda.segmenters import _store as store
+    from uda.stages import _class_tones as class_tones
     from uda.stages import _render as rendering
     from uda.stages import _translate_data as fit_data
     from uda.stages import _translate_task as task_module
 else:
+    class_tones = lazy_import("uda.stages._class_tones")
     dataset = lazy_import("uda.data.dataset")
     inference = lazy_import("uda.engine.inference")
     matched = lazy_import("uda.data.matching")
@@ -54,6 +58,8 @@ else:
 
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
+_TONES = "class_tones.csv"
+"""What classes are moved by."""
 _STATISTICS_BATCH = 8
 """Images at once where the guide's statistics are estimated: they depend on it a little."""
 
@@ -111,8 +117,16 @@ class TranslateConfig(StageConfig):
     """How many target images the source images count for in the guide's statistics of the target: see
     `statistics_prior` of `uda segment`."""
 
+    class_tones: int = Field(default=0, ge=0)
+    """Images of each domain from which it is estimated how light and of what colour each class is, in translations by
+    their labels and in target images by what the guide takes for it. In all translations classes are then moved by the
+    difference (`class_tones.csv`), those that take a hundredth of the pixels in both. Give a guide that knows classes
+    by place and shape: `augment.class_colors` of `uda segment`. 0 leaves translations as they come."""
+
     def asks_guide(self, *, fits: bool = True) -> bool:
         """Whether a segmenter is asked: by the fit, its choice of crops included, or by rendering alone."""
+        if self.class_tones:
+            return True
         method = registry.load("translators", self.translator.name)
         if not fits:
             return bool(method.renders_guided(self.translator))
@@ -143,6 +157,8 @@ def _run(job: Job) -> dict[str, Any]:
     elif task.groups():
         metrics = _fit_once(job, task, space, rt, source, target)
     renderer = rendering.Renderer(job, task.translator, space, rt)
+    if config.class_tones:
+        renderer.shifts = _shifts(job, renderer, setting, source, target)
     started = time.monotonic()
     count = renderer.render(source, target, direction="source_to_target")
     if count:
@@ -193,6 +209,23 @@ def _setting(
     )
     guides = [segmenter_nets.as_guide(one) for one in (on_source, on_target)]
     return replace(bare, guide=guides[0], target_guide=guides[1])
+
+
+def _shifts(
+    job: Job, renderer: rendering.Renderer, setting: Setting, source: Sequence[Sample], target: Sequence[Sample]
+) -> Tensor:
+    """What classes are moved by to their tones in the target; an interrupted run goes on with what it began with."""
+    if job.run.has(_TONES):
+        return class_tones.read_table(job.run.path(_TONES))
+    guide = setting.guide_of("target")
+    assert guide is not None
+    shifts = renderer.lacking(source, target, guide)
+    moved = int((shifts != 0).any(dim=1).sum())
+    job.console.say(f"translate: {moved} of {len(shifts)} classes are moved to the target's tones ({_TONES})")
+    wait_for_processes(job.config)
+    if is_first_process():
+        job.run.write(_TONES, class_tones.as_table(shifts, setting.class_names))
+    return shifts
 
 
 def _fit_once(
@@ -308,7 +341,7 @@ STAGE = Stage(
     makes=(
         *("samples.csv", "images", "labels", "target_samples.csv", "target_images"),
         *("recreated_samples.csv", "recreated_images", "recreated_labels"),
-        *("translator.safetensors", "segmenter.safetensors", "model.json"),
+        *("translator.safetensors", "segmenter.safetensors", "model.json", _TONES),
     ),
     resumes=True,
     check=check_translate,
