@@ -195,7 +195,8 @@ class _Graph:
 
 def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
     kind = wanted.data.kind
-    start = (f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_start")
+    # It tells how light classes are in the target (`class_tones`), and so must not go by that.
+    start = (f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_start", "overlays/class_colors")
     inputs = {"source": f"{SOURCE}/samples.csv"}
     graph.add(step("guide", seed), Step(stage="segment", config=start, inputs=inputs), f"seed={seed}")
     images = {name: f"{name}/samples.csv" for name in (SOURCE, IDEAL) if name in graph.steps}

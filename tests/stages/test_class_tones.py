@@ -73,6 +73,13 @@ def test_what_is_moved_stays_in_range() -> None:
     assert moved.min() >= -1 and moved.max() <= 1 and moved.isfinite().all()
 
 
+def test_autocast_changes_nothing() -> None:
+    given = (painted([DARK, PALE]), stripes([0, 1]), torch.tensor([[20.0, 3, 0], [-10, 0, 7]]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = class_tones.move(*given)
+    assert torch.equal(inside, class_tones.move(*given))
+
+
 def test_a_table_holds_what_classes_are_moved_by(tmp_path: Path) -> None:
     shifts = torch.tensor([[1 / 3, -2.5, 0], [0, 0, 1e-7]])
     file = tmp_path / "class_tones.csv"

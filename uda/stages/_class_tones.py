@@ -79,10 +79,11 @@ def move(images_BCHW: Tensor, labels_BHW: Tensor, shifts_N3: Tensor) -> Tensor:
     """
     none = shifts_N3.new_zeros(256 - len(shifts_N3), 3)
     table = torch.cat([shifts_N3, none]).to(images_BCHW.device, torch.float32)
-    by_pixel = table[labels_BHW].permute(0, 3, 1, 2)
-    by_pixel = filters.gaussian_blur2d(by_pixel, (5, 5), (1.0, 1.0), border_type="replicate")
-    lab = color.rgb_to_lab((images_BCHW.float().clamp(-1, 1) + 1) / 2) + by_pixel
-    moved: Tensor = color.lab_to_rgb(torch.cat([lab[:, :1].clamp(0, 100), lab[:, 1:]], dim=1)) * 2 - 1
+    with torch.autocast(images_BCHW.device.type, enabled=False):
+        by_pixel = table[labels_BHW].permute(0, 3, 1, 2)
+        by_pixel = filters.gaussian_blur2d(by_pixel, (5, 5), (1.0, 1.0), border_type="replicate")
+        lab = color.rgb_to_lab((images_BCHW.float().clamp(-1, 1) + 1) / 2) + by_pixel
+        moved: Tensor = color.lab_to_rgb(torch.cat([lab[:, :1].clamp(0, 100), lab[:, 1:]], dim=1)) * 2 - 1
     return moved.clamp(-1, 1)
 
 
