@@ -19,6 +19,7 @@ from uda.core.resources import find_yaml
 from uda.data.samples import read_samples
 from uda.pipeline import Planned
 from uda.stages.minicity import MinicityConfig
+from uda.stages.segment import SegmentConfig
 
 
 def recipe(name: str) -> Any:
@@ -43,7 +44,7 @@ def test_all_are_trained_and_scored_alike(tmp_path: Path) -> None:
     config: Any = trained[0].config
     assert config.adversary is None and config.target_statistics == 400 and config.seed == 3
     assert inputs(trained[3], tmp_path / "run") == {
-        "source": "translate_munit_3/samples.csv", "target": "target/samples.csv", "init": "guide_3"
+        "source": "translate_munit_3/samples.csv", "target": "target/samples.csv", "init": "start_3"
     }  # fmt: skip
     assert steps["evaluate_munit_3"].row == "munit, seed 3"
     assert inputs(steps["quality_3"], tmp_path / "run") == {
@@ -51,9 +52,9 @@ def test_all_are_trained_and_scored_alike(tmp_path: Path) -> None:
         "images.ideal": "ideal/samples.csv", "images.identity": "translate_identity_3/samples.csv",
         "images.munit": "translate_munit_3/samples.csv",
     }  # fmt: skip
-    seeds = {name: one.config.seed for name, one in steps.items() if name.startswith(("translate", "segment", "guide"))}
+    seeds = {name: one.config.seed for name, one in steps.items() if name.startswith(("translate", "segment", "start"))}
     assert len(seeds) == 2 * (1 + 4 + 2) and all(seed == int(name[-1]) for name, seed in seeds.items())
-    assert "pseudo_0" not in steps  # nobody wants any
+    assert not {"pseudo_0", "guide_0"} & steps.keys()  # nobody wants any
 
 
 def test_the_judge_learns_both_looks_of_other_streets(tmp_path: Path) -> None:
@@ -106,6 +107,11 @@ def test_a_small_recipe_that_asks_a_segmenter_is_given_one(tmp_path: Path) -> No
     maps = {"source": "source/samples.csv", "target": "target/samples.csv", "pseudo": "pseudo_0/samples.csv"}
     assert inputs(steps["translate_semgan_0"], tmp_path / "run") == {**maps, "guide": "guide_0"}
     assert inputs(steps["translate_pix2pix_0"], tmp_path / "run") == maps
+    start, guide = (steps[name].config for name in ("start_0", "guide_0"))
+    assert isinstance(start, SegmentConfig) and isinstance(guide, SegmentConfig)
+    assert (start.augment.class_colors.probability, guide.augment.class_colors.probability) == (0, 0.5)
+    plain = guide.augment.model_copy(update={"class_colors": start.augment.class_colors})
+    assert guide.model_copy(update={"augment": plain}) == start  # nothing else sets them apart
 
 
 def test_a_part_of_the_true_labels_is_asked_for_by_name(tmp_path: Path) -> None:
@@ -135,21 +141,21 @@ def test_lengths_are_overridden_where_something_is_fitted(tmp_path: Path) -> Non
     images = {name: one.config.fit.images for name, one in steps.items() if hasattr(one.config, "fit")}
     assert images["translate_munit_0"] == 40 and images["translate_identity_0"] == 1000
     assert images["segment_source_0"] == images["segment_munit_0"] == 24
-    assert (images["guide_0"], images["judge"]) == (8, 12)
+    assert (images["start_0"], images["judge"]) == (8, 12)
 
 
 def test_settings_are_for_a_translator_a_step_or_a_stage(tmp_path: Path) -> None:
     own = (
         "munit.fit.images=6",
-        "guide_1.fit.images=16",
+        "start_1.fit.images=16",
         "segment.fit.batch=2",
         "segment_munit_0.adversary=output_space",
     )
     steps = planned(tmp_path, "munit", seeds=(0, 1), assignments=own)
     configs: dict[str, Any] = {name: one.config for name, one in steps.items()}
     assert [configs[f"translate_munit_{seed}"].fit.images for seed in (0, 1)] == [6, 6]
-    assert [configs[f"guide_{seed}"].fit.images for seed in (0, 1)] == [8, 16]
-    assert {configs[name].fit.batch for name in ("judge", "guide_0", "segment_ideal_1")} == {2}
+    assert [configs[f"start_{seed}"].fit.images for seed in (0, 1)] == [8, 16]
+    assert {configs[name].fit.batch for name in ("judge", "start_0", "segment_ideal_1")} == {2}
     assert configs["segment_munit_0"].adversary is not None  # one's own come after the comparison's
     for text in ("munt.fit.images=6", "munit", "label_space=idd7"):
         with pytest.raises(ConfigError, match="names no translator, step or stage"):

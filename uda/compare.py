@@ -195,16 +195,19 @@ class _Graph:
 
 def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
     kind = wanted.data.kind
-    # It tells how light classes are in the target (`class_tones`), and so must not go by that.
-    start = (f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_start", "overlays/class_colors")
+    start = (f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_start")
     inputs = {"source": f"{SOURCE}/samples.csv"}
-    graph.add(step("guide", seed), Step(stage="segment", config=start, inputs=inputs), f"seed={seed}")
+    graph.add(step("start", seed), Step(stage="segment", config=start, inputs=inputs), f"seed={seed}")
+    if any(settings.asks_guide() for settings in graph.changed.values()):
+        # It tells how light classes are in the target (`class_tones`), and so must not go by that.
+        guide = Step(stage="segment", config=(*start, "overlays/class_colors"), inputs=inputs)
+        graph.add(step("guide", seed), guide, f"seed={seed}")
     images = {name: f"{name}/samples.csv" for name in (SOURCE, IDEAL) if name in graph.steps}
     varied: dict[str, str] = {}
     for name, csv in images.items():
         _add_segmenter(graph, wanted, seed, name, csv)
     if any(recipe.maps == "pseudo" for recipe in wanted.recipes):
-        # Not by the guide itself: with the source's statistics it takes the target's roads for sidewalks.
+        # Not by the start itself: with the source's statistics it takes the target's roads for sidewalks.
         inputs = {"segmenter": step("segment", seed, SOURCE), "target": "target/samples.csv"}
         graph.add(step("pseudo", seed), Step(stage="pseudo-label", config=f"pseudo_label/{kind}", inputs=inputs))
     for recipe in wanted.recipes:
@@ -263,11 +266,11 @@ def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -
 
 
 def _add_segmenter(graph: _Graph, wanted: Wanted, seed: int, name: str, csv: str) -> None:
-    """The same segmenter on every set of images: from the guide, the target for its statistics alone; and its score."""
+    """The same segmenter on every set of images: from one start, the target for its statistics alone; its score."""
     kind, settings = wanted.data.kind, [f"seed={seed}", "adversary=null"]
     if wanted.segment_images is not None:
         settings.append(f"fit.images={wanted.segment_images}")
-    inputs = {"source": csv, "target": "target/samples.csv", "init": step("guide", seed)}
+    inputs = {"source": csv, "target": "target/samples.csv", "init": step("start", seed)}
     trained = Step(stage="segment", config=f"segment/{kind}", inputs=inputs)
     inputs = {"segmenter": graph.add(step("segment", seed, name), trained, *settings), "target": "val/samples.csv"}
     score = Step(stage="evaluate", config=f"evaluate/{kind}", inputs=inputs, row=f"{name}, seed {seed}")

@@ -71,7 +71,7 @@ def test_a_dry_run_says_what_would_be_run_and_leaves_nothing(
     assert tool.main([*command, "--dry-run"]) == 0
     said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     assert said["source"] == "run (not made yet)"
-    assert {"judge", "guide_1", "translate_fda_1", "segment_fda_1", "evaluate_fda_1", "quality_1"} <= set(said)
+    assert {"judge", "start_1", "translate_fda_1", "segment_fda_1", "evaluate_fda_1", "quality_1"} <= set(said)
     assert not out.exists()
 
 
