@@ -331,7 +331,7 @@ def test_a_guide_is_asked_for_rendering_where_it_renders_alone(city: Trail, trai
     """One whose fit alone asks the segmenter renders without; one that renders by what it sees says so."""
     data = ("--source", city.csv("source"), "--target", city.csv("train"))
     fitted, small = tmp_path / "fitted", ("--config", "translate/minicity_unit", "--tiny", "--set", "fit.images=2")
-    must("translate", *small, *data, "--guide", trail.first, "--out", fitted)
+    must("translate", *small, *data, "--guide", trail.first, "--set", "class_tones=0", "--out", fitted)
     must("translate", *data, "--translator", fitted, "--out", tmp_path / "without")
     told = must("translate", *data, "--translator", fitted, "--guide", trail.first, "--out", tmp_path / "with").err
     assert "unit is fitted, and asks no segmenter any more; --guide is shown in grid.png alone" in told

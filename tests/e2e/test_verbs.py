@@ -89,7 +89,8 @@ def test_evaluating_a_segmenter_or_its_predictions_is_the_same(trail: Trail, tmp
     given = ("evaluate", "--config", "evaluate/minicity", "--tiny", "--target", trail.csv("val"))
     must(*given, "--predictions", flat, "--out", tmp_path / "score")
     one, other = (json.loads((where / "report.json").read_text()) for where in (trail.score, tmp_path / "score"))
-    assert other["iou"] == one["iou"]
+    # Batches differ, and with them the order of float32 sums: a pixel between two classes may turn.
+    assert other["iou"] == pytest.approx(one["iou"], rel=1e-3)
     table = pd.read_csv(trail.score / "iou.csv")
     assert list(table.columns[:3]) == ["class", "iou", "pixels"] and len(table) == 19
 
@@ -108,7 +109,7 @@ def test_images_enter_at_the_size_that_the_segmenter_was_trained_at(trail: Trail
     assert small is not None and small.settings["size"] == [32, 64]
     if verb == "evaluate":  # as the run's own, which names its config
         one, other = (json.loads((where / "report.json").read_text()) for where in (trail.score, tmp_path / "own"))
-        assert other["iou"] == pytest.approx(one["iou"])
+        assert other["iou"] == pytest.approx(one["iou"], rel=1e-3)  # batches differ: see above
     for name in ("segmenter.safetensors", "model.json"):
         (tmp_path / "bare").mkdir(exist_ok=True)
         shutil.copy(trail.second / name, tmp_path / "bare" / name)
