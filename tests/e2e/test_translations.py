@@ -168,6 +168,7 @@ def test_classes_are_moved_to_the_tones_that_the_guide_sees_in_the_target(trail:
     must("translate", *given, "--out", tmp_path / "plain")
     answer = must("translate", *given, *tones, "--out", tmp_path / "moved")
     assert "classes are moved to the target's tones (class_tones.csv)" in answer.err
+    assert f"class_tones: {trail.first} learnt classes in their own tones" in answer.err
     shifts = pd.read_csv(tmp_path / "moved" / "class_tones.csv").set_index("class")
     assert (shifts.loc["road"] != 0).any() and len(shifts) == 19
 
@@ -181,6 +182,14 @@ def test_classes_are_moved_to_the_tones_that_the_guide_sees_in_the_target(trail:
         image, label = tone("plain", number)
         by_hand = class_tones.move(image, label, class_tones.read_table(tmp_path / "moved" / "class_tones.csv"))
         assert (by_hand - tone("moved", number)[0]).abs().max() < 2 / 127.5
+
+
+def test_nothing_is_said_of_a_guide_that_learnt_classes_in_random_tones(trail: Trail, tmp_path: Path) -> None:
+    learnt = (*SEGMENT, "--config", "overlays/class_colors", "--set", "adversary=null", "--set", "target_statistics=0")
+    must("segment", *learnt, "--source", trail.csv("source"), "--out", tmp_path / "guide")
+    given = ("--config", "translate/identity", "--tiny", "--set", "class_tones=2", "--guide", tmp_path / "guide")
+    answer = must("translate", *given, *data(trail), "--out", tmp_path / "moved")
+    assert "(class_tones.csv)" in answer.err and "their own tones" not in answer.err
 
 
 def test_tones_of_classes_take_a_guide_and_labels(trail: Trail, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
 from uda.core.launch import is_first_process
 from uda.core.lazy import lazy_import
-from uda.core.manifest import write_atomically
+from uda.core.manifest import owning_manifest, write_atomically
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig, Probability
 from uda.data.label_space import LabelSpace, load_space
@@ -121,7 +121,8 @@ class TranslateConfig(StageConfig):
     """Images of each domain from which it is estimated how light and of what colour each class is, in translations by
     their labels and in target images by what the guide takes for it. In all translations classes are then moved by the
     difference (`class_tones.csv`), those that take a hundredth of the pixels in both. Give a guide that knows classes
-    by place and shape: `augment.class_colors` of `uda segment`. 0 leaves translations as they come."""
+    by place and shape: `augment.class_colors` of `uda segment` (the run says so of another one). 0 leaves translations
+    as they come."""
 
     def asks_guide(self, *, fits: bool = True) -> bool:
         """Whether a segmenter is asked: by the fit, its choice of crops included, or by rendering alone."""
@@ -219,6 +220,10 @@ def _shifts(
         return class_tones.read_table(job.run.path(_TONES))
     guide = setting.guide_of("target")
     assert guide is not None
+    if _goes_by_tones(directory := job.inputs["guide"]):
+        told = f"{directory} learnt classes in their own tones, and may take in the target what looks like them"
+        better = "one trained with --config overlays/class_colors tells tones better"
+        job.console.say(f"translate: class_tones: {told}; {better}")
     shifts = renderer.lacking(source, target, guide)
     moved = int((shifts != 0).any(dim=1).sum())
     job.console.say(f"translate: {moved} of {len(shifts)} classes are moved to the target's tones ({_TONES})")
@@ -226,6 +231,13 @@ def _shifts(
     if is_first_process():
         job.run.write(_TONES, class_tones.as_table(shifts, setting.class_names))
     return shifts
+
+
+def _goes_by_tones(guide: Path) -> bool:
+    """Whether a segmenter is known to have been trained without classes in random tones (`augment.class_colors`)."""
+    manifest = owning_manifest(guide)
+    augment = manifest.config.get("augment", {}) if manifest is not None and manifest.stage == "segment" else {}
+    return "class_colors" in augment and not augment["class_colors"]["probability"]
 
 
 def _fit_once(
