@@ -221,7 +221,7 @@ def _shifts(
     guide = setting.guide_of("target")
     assert guide is not None
     if _goes_by_tones(directory := job.inputs["guide"]):
-        told = f"{directory} learnt classes in their own tones, and may take in the target what looks like them"
+        told = f"{directory} learnt classes in their own tones, and may know them by these"
         better = "one trained with --config overlays/class_colors tells tones better"
         job.console.say(f"translate: class_tones: {told}; {better}")
     shifts = renderer.lacking(source, target, guide)
