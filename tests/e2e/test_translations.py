@@ -167,10 +167,10 @@ def test_classes_are_moved_to_the_tones_that_the_guide_sees_in_the_target(trail:
     tones = ("--set", "class_tones=4", "--set", "guide_statistics=4", "--set", "rows=[0, 0.9]")
     must("translate", *given, "--out", tmp_path / "plain")
     answer = must("translate", *given, *tones, "--out", tmp_path / "moved")
-    assert "classes are moved to the target's tones (class_tones.csv)" in answer.err
+    assert "classes are moved to the target's tones (class_gains.csv)" in answer.err
     assert f"class_tones: {trail.first} learnt classes in their own tones" in answer.err
-    shifts = pd.read_csv(tmp_path / "moved" / "class_tones.csv").set_index("class")
-    assert (shifts.loc["road"] != 0).any() and len(shifts) == 19
+    gains = pd.read_csv(tmp_path / "moved" / "class_gains.csv").set_index("class")
+    assert (gains.loc["road"] != 1).any() and len(gains) == 19
 
     def tone(out: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         row = pd.read_csv(tmp_path / out / "samples.csv").iloc[number]
@@ -180,8 +180,21 @@ def test_classes_are_moved_to_the_tones_that_the_guide_sees_in_the_target(trail:
 
     for number in (0, 3):
         image, label = tone("plain", number)
-        by_hand = class_tones.move(image, label, class_tones.read_table(tmp_path / "moved" / "class_tones.csv"))
+        by_hand = class_tones.move(image, label, class_tones.read_table(tmp_path / "moved" / "class_gains.csv"))
         assert (by_hand - tone("moved", number)[0]).abs().max() < 2 / 127.5
+
+
+def test_of_classes_that_are_named_alone_tones_are_moved(trail: Trail, tmp_path: Path) -> None:
+    given = ("--config", "translate/identity", "--tiny", *data(trail), "--guide", trail.first)
+    tones = ("--set", "class_tones=4", "--set", "class_tones_of=[road, 10]")
+    must("translate", *given, *tones, "--out", tmp_path / "moved")
+    gains = pd.read_csv(tmp_path / "moved" / "class_gains.csv").set_index("class")
+    assert (gains.loc["road"] != 1).any() and (gains.drop(index=["road", "sky"]) == 1).all(axis=None)
+    for dry in ((), ("--dry-run",)):
+        answer = call("translate", *given, *tones[:2], "--set", "class_tones_of=[raod]", "--out", tmp_path / "no", *dry)
+        assert answer.code == 2 and "class_tones_of: no class 'raod' in the label space" in answer.err
+    answer = call("translate", *given, *tones[2:], "--out", tmp_path / "no")
+    assert answer.code == 2 and "class_tones is 0" in answer.err and not (tmp_path / "no").exists()
 
 
 def test_nothing_is_said_of_a_guide_that_learnt_classes_in_random_tones(trail: Trail, tmp_path: Path) -> None:
@@ -189,7 +202,7 @@ def test_nothing_is_said_of_a_guide_that_learnt_classes_in_random_tones(trail: T
     must("segment", *learnt, "--source", trail.csv("source"), "--out", tmp_path / "guide")
     given = ("--config", "translate/identity", "--tiny", "--set", "class_tones=2", "--guide", tmp_path / "guide")
     answer = must("translate", *given, *data(trail), "--out", tmp_path / "moved")
-    assert "(class_tones.csv)" in answer.err and "their own tones" not in answer.err
+    assert "(class_gains.csv)" in answer.err and "their own tones" not in answer.err
 
 
 def test_tones_of_classes_take_a_guide_and_labels(trail: Trail, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tones of classes: medians counted image by image, and classes moved by what they lack."""
+"""Tones of classes: medians counted image by image, and classes that get them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ from pathlib import Path
 
 import pytest
 import torch
-from kornia import color
 from torch import Tensor
 
 from uda.stages import _class_tones as class_tones
 
 
 def painted(tones_K3: list[tuple[float, float, float]], size: int = 20) -> Tensor:
-    """An image in [-1, 1] of as many stripes as there are LAB tones, each as wide as it is high."""
-    lab = torch.tensor(tones_K3).repeat_interleave(size, dim=0).T[None, :, None, :].expand(1, 3, size, -1)
-    rgb: Tensor = color.lab_to_rgb(lab.contiguous()) * 2 - 1
-    return rgb
+    """An image in [-1, 1] of as many stripes as there are RGB tones, each as wide as it is high."""
+    rgb = torch.tensor(tones_K3).repeat_interleave(size, dim=0).T[None, :, None, :].expand(1, 3, size, -1)
+    return rgb * 2 - 1
 
 
 def stripes(classes: list[int], size: int = 20) -> Tensor:
     return torch.tensor(classes).repeat_interleave(size)[None, None].expand(1, size, -1).contiguous()
 
 
-def lab(images_BCHW: Tensor) -> Tensor:
-    found: Tensor = color.rgb_to_lab((images_BCHW + 1) / 2)
-    return found
+def light(images: Tensor) -> Tensor:
+    """Linear light of sRGB in [-1, 1] (IEC 61966-2-1)."""
+    rgb = (images + 1) / 2
+    return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
-DARK, PALE, GREEN = (30.0, 2.0, -4.0), (70.0, 0.0, 5.0), (50.0, -20.0, 20.0)
+def inside(images: Tensor, stripe: int) -> Tensor:
+    """A stripe's pixels, away from its borders."""
+    return images[0, :, :, 20 * stripe + 3 : 20 * stripe + 17]
+
+
+DARK, PALE, GREEN = (0.30, 0.25, 0.32), (0.70, 0.68, 0.62), (0.35, 0.55, 0.25)
 
 
 def test_tones_are_medians_over_all_images_and_what_is_mistaken_does_not_count() -> None:
@@ -36,7 +40,7 @@ def test_tones_are_medians_over_all_images_and_what_is_mistaken_does_not_count()
     images = [painted([DARK, PALE, GREEN]), painted([PALE, PALE, DARK]), painted([GREEN, DARK, DARK])]
     labels = [stripes([0, 1, 255]), stripes([1, 1, 1]), stripes([255, 1, 0])]
     tones = class_tones.measure(zip(images, labels, strict=True), 3)
-    torch.testing.assert_close(tones[:2], torch.tensor([DARK, PALE]), atol=0.25, rtol=0)
+    torch.testing.assert_close(tones[:2], torch.tensor([DARK, PALE]), atol=1e-3, rtol=0)
     assert tones[2].isnan().all()
 
 
@@ -54,35 +58,55 @@ def test_a_class_of_less_than_a_hundredth_of_the_pixels_has_no_tone(pixels: int,
     assert bool(tones[1].isfinite().all()) is known
 
 
-def test_classes_are_moved_by_what_they_lack_where_both_tones_are_known() -> None:
+def test_classes_get_the_tones_that_are_known_of_both_sides() -> None:
     unknown = (float("nan"),) * 3
-    shifts = class_tones.shifts(torch.tensor([DARK, PALE, unknown]), torch.tensor([PALE, unknown, GREEN]))
-    torch.testing.assert_close(shifts, torch.tensor([[40.0, -2.0, 9.0], [0, 0, 0], [0, 0, 0]]))
+    gains = class_tones.gains(torch.tensor([DARK, PALE, unknown]), torch.tensor([PALE, unknown, GREEN]))
+    factors = light(torch.tensor(PALE) * 2 - 1) / light(torch.tensor(DARK) * 2 - 1)
+    torch.testing.assert_close(gains, torch.stack([factors, torch.ones(3), torch.ones(3)]))
     images, labels = painted([DARK, PALE, DARK, DARK]), stripes([0, 1, 255, 2])
-    moved = lab(class_tones.move(images, labels, shifts))
+    moved = class_tones.move(images, labels, gains)
     for stripe, tone in enumerate((PALE, PALE, DARK, DARK)):
-        inside = moved[0, :, :, 20 * stripe + 3 : 20 * stripe + 17]
-        torch.testing.assert_close(inside, torch.tensor(tone).view(3, 1, 1).expand_as(inside), atol=0.1, rtol=0)
+        found = (inside(moved, stripe) + 1) / 2
+        torch.testing.assert_close(found, torch.tensor(tone).view(3, 1, 1).expand_as(found), atol=2e-3, rtol=0)
+        if stripe:
+            assert torch.equal(inside(moved, stripe), inside(images, stripe))  # what is not moved, not at all
     across = moved[0, 0, 10, 15:20]  # from the moved stripe to a pale one: no step up and down again beside the edge
     assert (across[:-1] >= across[1:] - 1e-3).all()
 
 
+def test_shadows_on_a_class_that_gets_darker_keep_their_contrast() -> None:
+    sunny, shade = (0.7, 0.7, 0.6), (0.3, 0.3, 0.28)
+    images, gains = painted([sunny, shade]), torch.tensor([[0.25, 0.25, 0.25]])
+    moved = class_tones.move(images, stripes([0, 0]), gains)
+    contrasts = [inside(light(one), 0) / inside(light(one), 1) for one in (images, moved)]
+    torch.testing.assert_close(contrasts[1], contrasts[0], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("black", [(0.0, 0.0, 0.0), (0.0, 1e-6, 0.01)])
+def test_a_black_class_is_not_multiplied_without_end(black: tuple[float, float, float]) -> None:
+    white = torch.ones(1, 3)
+    gains = class_tones.gains(torch.tensor([black]), white)
+    assert gains.isfinite().all() and gains.max() < 400
+    back = class_tones.gains(white, torch.tensor([black]))
+    assert back.min() > 0 and back.max() < 0.01
+
+
 def test_what_is_moved_stays_in_range() -> None:
-    shifts = torch.tensor([[500.0, 0, 0], [-500, 0, 0], [0, 300, 0]])
-    moved = class_tones.move(painted([DARK, PALE, GREEN]), stripes([0, 1, 2]), shifts)
+    gains = torch.tensor([[300.0, 1, 1], [1e-3, 1, 2], [1, 50, 1]])
+    moved = class_tones.move(painted([DARK, PALE, GREEN]), stripes([0, 1, 2]), gains)
     assert moved.min() >= -1 and moved.max() <= 1 and moved.isfinite().all()
 
 
 def test_autocast_changes_nothing() -> None:
-    given = (painted([DARK, PALE]), stripes([0, 1]), torch.tensor([[20.0, 3, 0], [-10, 0, 7]]))
+    given = (painted([DARK, PALE]), stripes([0, 1]), torch.tensor([[2.0, 1.1, 1], [0.7, 1, 0.9]]))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = class_tones.move(*given)
-    assert torch.equal(inside, class_tones.move(*given))
+        found = class_tones.move(*given)
+    assert torch.equal(found, class_tones.move(*given))
 
 
-def test_a_table_holds_what_classes_are_moved_by(tmp_path: Path) -> None:
-    shifts = torch.tensor([[1 / 3, -2.5, 0], [0, 0, 1e-7]])
-    file = tmp_path / "class_tones.csv"
-    file.write_bytes(class_tones.as_table(shifts, ["road", "car, parked"]))
-    assert file.read_text().startswith("class,L,a,b\nroad,0.3333")
-    assert torch.equal(class_tones.read_table(file), shifts)
+def test_a_table_holds_what_classes_are_multiplied_by(tmp_path: Path) -> None:
+    gains = torch.tensor([[1 / 3, 2.5, 1], [1, 1, 1e-7]])
+    file = tmp_path / "class_gains.csv"
+    file.write_bytes(class_tones.as_table(gains, ["road", "car, parked"]))
+    assert file.read_text().startswith("class,R,G,B\nroad,0.3333")
+    assert torch.equal(class_tones.read_table(file), gains)

@@ -65,8 +65,8 @@ class Renderer:
     def __init__(self, job: Job, translator: AbstractTranslator, space: LabelSpace, runtime: Runtime) -> None:
         self._job, self._config = job, job.config
         self._translator, self._space, self._runtime = translator, space, runtime
-        self.shifts: Tensor | None = None
-        """What each class is moved by in translations of the source (`uda.stages._class_tones`); None: by nothing."""
+        self.gains: Tensor | None = None
+        """What each class's light is multiplied by in translations of the source (`uda.stages._class_tones`)."""
         self._one_by_one = translator.one_by_one(translator.config)
         self._takes_references = translator.takes_references(translator.config)
         for network in translator.networks.values():
@@ -117,8 +117,10 @@ class Renderer:
                 progress.update(min(progress.done + len(block) * self._runtime.processes, len(data)))
         return sum(map(len, todo))
 
-    def lacking(self, source: Sequence[Sample], target: Sequence[Sample], guide: Callable[[Tensor], Tensor]) -> Tensor:
-        """What each class of translations lacks to its tone in the target, (N, 3) in LAB; see `_class_tones`.
+    def gains_to_target(
+        self, source: Sequence[Sample], target: Sequence[Sample], guide: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """What each class of translations takes to its tone in the target, (N, 3) gains; see `_class_tones`.
 
         Every process looks at the same images, of the rows that a fit sees.
 
@@ -139,7 +141,7 @@ class Renderer:
 
             made = _class_tones.measure(counted(self._translations(source, target)), classes)
             wanted = _class_tones.measure(counted(self._seen(target, guide)), classes)
-        return _class_tones.shifts(made, wanted)
+        return _class_tones.gains(made, wanted)
 
     def _translations(self, source: Sequence[Sample], target: Sequence[Sample]) -> Iterator[tuple[Tensor, Tensor]]:
         """Translations_BCHW with their labels_BHW of some source images."""
@@ -227,11 +229,11 @@ class Renderer:
         with torch.inference_mode(), self._runtime.autocast():
             batch = self._batch(item, references, direction)
             made = self._translator.translate(batch, generator=generator, direction=direction)
-        if self.shifts is None or direction != "source_to_target":
+        if self.gains is None or direction != "source_to_target":
             return made
         of_pixels = batch.source_labels_BHW if made.labels_BHW is None else made.labels_BHW
         assert of_pixels is not None  # read with the images
-        return Translation(_class_tones.move(made.images_BCHW, of_pixels, self.shifts), made.labels_BHW)
+        return Translation(_class_tones.move(made.images_BCHW, of_pixels, self.gains), made.labels_BHW)
 
     def _batch(self, item: Any, references: Tensor | None, direction: Direction) -> Batch:
         """The images to render, with images of the other domain beside them where there are any."""

@@ -57,10 +57,11 @@ def unread(config: TranslateConfig, inputs: Collection[str]) -> dict[str, str]:
     """Settings that the inputs make of no use: those of the fit where it has been, of the guide where none is asked."""
     name = config.translator.name
     method = registry.load("translators", name)
+    untold = {} if config.class_tones else {"class_tones_of": "class_tones is 0"}
     if method.needs == "nothing":
-        return dict.fromkeys(OF_FITS, f"{name} is not fitted")
+        return untold | dict.fromkeys(OF_FITS, f"{name} is not fitted")
     fits = "translator" not in inputs
-    found = {f"translator.{key}": why for key, why in _settings(config).unread().items()}
+    found = untold | {f"translator.{key}": why for key, why in _settings(config).unread().items()}
     found |= {} if fits else dict.fromkeys((*_OF_A_FIT, *OF_FITS), "--translator only renders")
     if config.asks_guide(fits=fits):
         return _without_the_guides(config, found)
@@ -238,6 +239,8 @@ def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
             mend = "give --guide SEGMENT_DIR, or set it to 0"
             raise ConfigError("a segmenter must see which classes target images show", "class_tones", mend)
         require_some_labels(inputs["source"], "class_tones moves classes by their labels: set it to 0")
+        for one in config.class_tones_of:
+            unguided(load_space(config.label_space)).class_index(one, "class_tones_of")
     if "guide" in inputs:
         return
     fits, method = "translator" not in inputs, registry.load("translators", config.translator.name)

@@ -58,7 +58,7 @@ else:
 
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
-_TONES = "class_tones.csv"
+_GAINS = "class_gains.csv"
 """What classes are moved by."""
 _STATISTICS_BATCH = 8
 """Images at once where the guide's statistics are estimated: they depend on it a little."""
@@ -119,10 +119,13 @@ class TranslateConfig(StageConfig):
 
     class_tones: int = Field(default=0, ge=0)
     """Images of each domain from which it is estimated how light and of what colour each class is, in translations by
-    their labels and in target images by what the guide takes for it. In all translations classes are then moved by the
-    difference (`class_tones.csv`), those that take a hundredth of the pixels in both. Give a guide that knows classes
-    by place and shape: `augment.class_colors` of `uda segment` (the run says so of another one). 0 leaves translations
-    as they come."""
+    their labels and in target images by what the guide takes for it. In all translations classes are then brought from
+    the one to the other by gains of their light (`class_gains.csv`), those that take a hundredth of the pixels in both.
+    Give a guide that knows classes by place and shape: `augment.class_colors` of `uda segment` (the run says so of
+    another one). 0 leaves translations as they come."""
+    class_tones_of: tuple[int | str, ...] = ()
+    """Classes that are brought to their tones, by name or index, such as ground that the guide tells by its place; with
+    none all are."""
 
     def asks_guide(self, *, fits: bool = True) -> bool:
         """Whether a segmenter is asked: by the fit, its choice of crops included, or by rendering alone."""
@@ -159,7 +162,7 @@ def _run(job: Job) -> dict[str, Any]:
         metrics = _fit_once(job, task, space, rt, source, target)
     renderer = rendering.Renderer(job, task.translator, space, rt)
     if config.class_tones:
-        renderer.shifts = _shifts(job, renderer, setting, source, target)
+        renderer.gains = _gains(job, renderer, setting, source, target)
     started = time.monotonic()
     count = renderer.render(source, target, direction="source_to_target")
     if count:
@@ -212,25 +215,28 @@ def _setting(
     return replace(bare, guide=guides[0], target_guide=guides[1])
 
 
-def _shifts(
+def _gains(
     job: Job, renderer: rendering.Renderer, setting: Setting, source: Sequence[Sample], target: Sequence[Sample]
 ) -> Tensor:
-    """What classes are moved by to their tones in the target; an interrupted run goes on with what it began with."""
-    if job.run.has(_TONES):
-        return class_tones.read_table(job.run.path(_TONES))
+    """What brings classes to their tones in the target; an interrupted run goes on with what it began with."""
+    if job.run.has(_GAINS):
+        return class_tones.read_table(job.run.path(_GAINS))
     guide = setting.guide_of("target")
     assert guide is not None
     if _goes_by_tones(directory := job.inputs["guide"]):
         told = f"{directory} learnt classes in their own tones, and may know them by these"
         better = "one trained with --config overlays/class_colors tells tones better"
         job.console.say(f"translate: class_tones: {told}; {better}")
-    shifts = renderer.lacking(source, target, guide)
-    moved = int((shifts != 0).any(dim=1).sum())
-    job.console.say(f"translate: {moved} of {len(shifts)} classes are moved to the target's tones ({_TONES})")
+    gains = renderer.gains_to_target(source, target, guide)
+    if chosen := job.config.class_tones_of:
+        others = sorted(set(range(len(gains))) - {setting.class_index(one, "class_tones_of") for one in chosen})
+        gains[others] = 1.0
+    moved = int((gains != 1).any(dim=1).sum())
+    job.console.say(f"translate: {moved} of {len(gains)} classes are moved to the target's tones ({_GAINS})")
     wait_for_processes(job.config)
     if is_first_process():
-        job.run.write(_TONES, class_tones.as_table(shifts, setting.class_names))
-    return shifts
+        job.run.write(_GAINS, class_tones.as_table(gains, setting.class_names))
+    return gains
 
 
 def _goes_by_tones(guide: Path) -> bool:
@@ -353,7 +359,7 @@ STAGE = Stage(
     makes=(
         *("samples.csv", "images", "labels", "target_samples.csv", "target_images"),
         *("recreated_samples.csv", "recreated_images", "recreated_labels"),
-        *("translator.safetensors", "segmenter.safetensors", "model.json", _TONES),
+        *("translator.safetensors", "segmenter.safetensors", "model.json", _GAINS),
     ),
     resumes=True,
     check=check_translate,
