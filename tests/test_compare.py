@@ -54,7 +54,7 @@ def test_all_are_trained_and_scored_alike(tmp_path: Path) -> None:
     }  # fmt: skip
     seeds = {name: one.config.seed for name, one in steps.items() if name.startswith(("translate", "segment", "start"))}
     assert len(seeds) == 2 * (1 + 4 + 2) and all(seed == int(name[-1]) for name, seed in seeds.items())
-    assert not {"pseudo_0", "guide_0"} & steps.keys()  # nobody wants any
+    assert not {"pseudo_0", "tones_0"} & steps.keys()  # nobody wants any
 
 
 def test_the_judge_learns_both_looks_of_other_streets(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_the_judge_learns_both_looks_of_other_streets(tmp_path: Path) -> None:
         ("munit", {}),
         ("usis", {}),
         ("cyclegan", {}),
-        ("cyclegan_bdl", {"guide": "guide_0"}),
-        ("sait", {"guide": "guide_0"}),
+        ("cyclegan_bdl", {"guide": "start_0"}),
+        ("sait", {"guide": "start_0"}),
         ("semgan", {"pseudo": "pseudo_0/samples.csv"}),
         ("sggan", {"pseudo": "pseudo_0/samples.csv"}),
         ("pix2pix", {"pseudo": "pseudo_0/samples.csv"}),
@@ -105,13 +105,13 @@ def test_a_small_recipe_that_asks_a_segmenter_is_given_one(tmp_path: Path) -> No
     recipes = [find_recipe(name, "minicity", tiny=True) for name in ("semgan", "pix2pix")]
     steps = {one.name: one for one in plan(Wanted(DATA["minicity"], recipes, (0,), tiny=True), (), tmp_path / "run")}
     maps = {"source": "source/samples.csv", "target": "target/samples.csv", "pseudo": "pseudo_0/samples.csv"}
-    assert inputs(steps["translate_semgan_0"], tmp_path / "run") == {**maps, "guide": "guide_0"}
+    assert inputs(steps["translate_semgan_0"], tmp_path / "run") == {**maps, "guide": "start_0", "tones": "tones_0"}
     assert inputs(steps["translate_pix2pix_0"], tmp_path / "run") == maps
-    start, guide = (steps[name].config for name in ("start_0", "guide_0"))
-    assert isinstance(start, SegmentConfig) and isinstance(guide, SegmentConfig)
-    assert (start.augment.class_colors.probability, guide.augment.class_colors.probability) == (0, 0.5)
-    plain = guide.augment.model_copy(update={"class_colors": start.augment.class_colors})
-    assert guide.model_copy(update={"augment": plain}) == start  # nothing else sets them apart
+    start, teller = (steps[name].config for name in ("start_0", "tones_0"))
+    assert isinstance(start, SegmentConfig) and isinstance(teller, SegmentConfig)
+    assert (start.augment.class_colors.probability, teller.augment.class_colors.probability) == (0, 0.5)
+    plain = teller.augment.model_copy(update={"class_colors": start.augment.class_colors})
+    assert teller.model_copy(update={"augment": plain}) == start  # nothing else sets them apart
 
 
 def test_a_part_of_the_true_labels_is_asked_for_by_name(tmp_path: Path) -> None:
@@ -247,8 +247,12 @@ def test_what_makes_a_translator_vary_or_ask_can_be_changed(tmp_path: Path) -> N
     for key in ("usis", "translate"):
         matched = steps(f"{key}.target_candidates=4")
         for name in ("translate_usis_0", "samples_usis_0"):
-            assert matched[name].inputs["guide"].step == "guide_0"
+            assert matched[name].inputs["guide"].step == "start_0"
         assert "guide" not in matched["translate_fda_0"].inputs
+    toned = steps("fda.class_tones=8")  # a segmenter that tells tones, and no guide
+    assert toned["translate_fda_0"].inputs["tones"].step == "tones_0"
+    assert toned["translate_cyclegan_0"].inputs.keys() == as_is["translate_cyclegan_0"].inputs.keys()
+    assert "guide" not in toned["translate_fda_0"].inputs and "tones_0" not in as_is
 
 
 @pytest.mark.parametrize(

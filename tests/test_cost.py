@@ -279,6 +279,9 @@ def test_tones_of_classes_take_a_look_at_both_domains_when_a_fitted_one_renders_
     assert seconds_beside(fit, guide) == IMAGES + EACH * 2 + EACH * (2 + 2)
     fitted = {**fit.inputs, "translator": Source(None, tmp_path / "fitted")}
     assert seconds_beside(replace(fit, inputs=fitted), guide) == EACH * 2 + EACH * (2 + 2)
+    # Another segmenter tells them, with the target's statistics: the guide is not asked.
+    fit = planned(tmp_path, "translate", {"class_tones": 2, "guide_statistics": 1}, tones="segment")
+    assert seconds_beside(fit, guide) == IMAGES + EACH * 2 + EACH * (1 + 2 + 2)
 
 
 def test_labels_without_thresholds_to_observe_take_one_pass(tmp_path: Path) -> None:

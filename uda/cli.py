@@ -110,6 +110,7 @@ def prepare(dataset: str, root: Path, split: str | None, **values: Any) -> None:
 @click.option("--source", type=PATH, required=True, help="Manifest of the labelled images.")
 @click.option("--target", type=PATH, required=True, help="Manifest of the unlabelled images.")
 @click.option("--guide", type=PATH, help="Directory of a segmenter that guides the translation, or chooses crops.")
+@click.option("--tones", type=PATH, help="Directory of a segmenter that tells class_tones, in the guide's stead.")
 @click.option("--translator", type=PATH, help="Directory of a fitted translator: only render, as it was fitted.")
 @click.option("--init", type=PATH, help="Directory of a fitted translator: go on from its weights.")
 @click.option("--pairs", type=PATH, help="Manifest of labelled target images (paired and semi-paired methods).")

@@ -1,9 +1,10 @@
 """Comparisons of translators as graphs of ordinary stages: the same data, judge, budget and seeds for each of them.
 
 Beside the translators stand the untranslated images (`source`) and, where the data have them, the same scenes in the
-target's look (`ideal`). A segmenter of the source alone (`guide`) guides translators for each seed, and from it a
-segmenter goes on, for a fixed budget, on every set of images. All sets are measured together; alignment with the labels
-is judged by a segmenter that learnt both looks from labelled images of other scenes (`judge`).
+target's look (`ideal`). A segmenter of the source alone (`start`) guides translators for each seed, another that learnt
+classes in random tones (`tones`) tells how light they are in the target, and from the first a segmenter goes on, for a
+fixed budget, on every set of images. All sets are measured together; alignment with the labels is judged by a segmenter
+that learnt both looks from labelled images of other scenes (`judge`).
 """
 
 from __future__ import annotations
@@ -198,10 +199,10 @@ def _add_seed(graph: _Graph, wanted: Wanted, seed: int) -> None:
     start = (f"segment/{kind}", "overlays/no_target", f"overlays/{kind}_start")
     inputs = {"source": f"{SOURCE}/samples.csv"}
     graph.add(step("start", seed), Step(stage="segment", config=start, inputs=inputs), f"seed={seed}")
-    if any(settings.asks_guide() for settings in graph.changed.values()):
-        # It tells how light classes are in the target (`class_tones`), and so must not go by that.
-        guide = Step(stage="segment", config=(*start, "overlays/class_colors"), inputs=inputs)
-        graph.add(step("guide", seed), guide, f"seed={seed}")
+    if any(settings.class_tones for settings in graph.changed.values()):
+        # It tells how light classes are in the target, and so must not go by that.
+        teller = Step(stage="segment", config=(*start, "overlays/class_colors"), inputs=inputs)
+        graph.add(step("tones", seed), teller, f"seed={seed}")
     images = {name: f"{name}/samples.csv" for name in (SOURCE, IDEAL) if name in graph.steps}
     varied: dict[str, str] = {}
     for name, csv in images.items():
@@ -245,8 +246,10 @@ def _add_samples(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> st
 def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -> str:
     """A fit, and its images of the whole source at the size that all are compared at; gives the step's name."""
     inputs = {"source": f"{SOURCE}/samples.csv", "target": "target/samples.csv"}
-    if graph.changed[recipe.name].asks_guide():
-        inputs["guide"] = step("guide", seed)
+    if (changed := graph.changed[recipe.name]).class_tones:
+        inputs["tones"] = step("tones", seed)
+    if changed.asks_guide(tones=True):
+        inputs["guide"] = step("start", seed)
     if recipe.maps is not None:
         inputs[recipe.maps] = "target/samples.csv" if recipe.maps == "pairs" else f"{step('pseudo', seed)}/samples.csv"
     settings = [f"seed={seed}"]

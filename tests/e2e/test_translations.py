@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from tests.e2e.conftest import SEGMENT, Trail, call, must
 from uda.core.manifest import read_manifest
@@ -195,6 +196,23 @@ def test_of_classes_that_are_named_alone_tones_are_moved(trail: Trail, tmp_path:
         assert answer.code == 2 and "class_tones_of: no class 'raod' in the label space" in answer.err
     answer = call("translate", *given, *tones[2:], "--out", tmp_path / "no")
     assert answer.code == 2 and "class_tones is 0" in answer.err and not (tmp_path / "no").exists()
+
+
+def test_another_segmenter_than_the_guide_may_tell_tones(trail: Trail, tmp_path: Path) -> None:
+    few = ("--set", "target_candidates=1", "--set", "guide_statistics=2")
+    given = ("--config", "translate/minicity", "--tiny", *few, *data(trail), "--guide", trail.first)
+    tones = ("--set", "class_tones=2", "--tones", trail.second)
+    answer = call("translate", *given, *tones[2:], "--out", tmp_path / "none")
+    assert answer.code == 2 and "no tones are told: class_tones is 0" in answer.err
+    must("translate", *given, "--out", tmp_path / "plain")
+    answer = must("translate", *given, *tones, "--out", tmp_path / "told")
+    assert f"class_tones: {trail.second} learnt classes in their own tones" in answer.err
+    fits = [load_file(tmp_path / out / "translator.safetensors") for out in ("plain", "told")]
+    assert all(torch.equal(fits[0][key], value) for key, value in fits[1].items())  # the fit asks the guide as ever
+    by_guide = must("translate", *given, *tones[:2], "--out", tmp_path / "by_guide")
+    assert f"class_tones: {trail.first} learnt" in by_guide.err
+    found = [pd.read_csv(tmp_path / out / "class_gains.csv") for out in ("told", "by_guide")]
+    assert not found[0].equals(found[1])
 
 
 def test_nothing_is_said_of_a_guide_that_learnt_classes_in_random_tones(trail: Trail, tmp_path: Path) -> None:

@@ -151,21 +151,32 @@ def _guided(one: Planned, trials: Trials, left: float) -> float:
     """Seconds that a translator's guide takes for what it sees before the fit."""
     config: Any = one.config
     matched = left > 0 and config.target_candidates > 1
-    asked = "guide" in one.inputs and config.asks_guide(fits="translator" not in one.inputs)
-    if not asked or not (matched or config.guide_statistics or config.class_tones):
-        return 0.0
+    seconds, told = _tones(one, trials), "tones" in one.inputs
+    asked = "guide" in one.inputs and config.asks_guide(fits="translator" not in one.inputs, tones=told)
+    if not asked or not (matched or config.guide_statistics):
+        return seconds
     step = trials.forward(one.inputs["guide"], config.size, config)
     crops = next((key for key in ("pairs", "pseudo") if key in one.inputs), "target")  # what crops are chosen from
     most = math.inf if crops == "target" else math.ceil(config.supervision * trials.sets.of(one.inputs[crops]).count)
-    seconds = _look(one, trials, crops, config.size, step, most=most) / processes() if matched else 0.0
+    seconds += _look(one, trials, crops, config.size, step, most=most) / processes() if matched else 0.0
     for key in ("source", "target") if config.guide_statistics else ():
         seconds += _look(one, trials, key, config.size, step, most=config.guide_statistics)
-    if config.class_tones:
-        seconds += _look(one, trials, "target", config.size, step, most=config.class_tones)
-        size = rendering_size(config)
-        made = trials.speed(one).forward * pixels(size)
-        seconds += _look(one, trials, "source", size, made, labels=True, most=config.class_tones)
     return seconds
+
+
+def _tones(one: Planned, trials: Trials) -> float:
+    """Seconds that it takes to see how light classes are in both domains."""
+    config: Any = one.config
+    teller = one.inputs.get("tones", one.inputs.get("guide"))
+    if not config.class_tones or teller is None:
+        return 0.0
+    step, size, seconds = trials.forward(teller, config.size, config), rendering_size(config), 0.0
+    if "tones" in one.inputs and config.guide_statistics:
+        for key in ("source", "target") if config.guide_prior else ("target",):
+            seconds += _look(one, trials, key, config.size, step, most=config.guide_statistics)
+    seconds += _look(one, trials, "target", config.size, step, most=config.class_tones)
+    made = trials.speed(one).forward * pixels(size)
+    return seconds + _look(one, trials, "source", size, made, labels=True, most=config.class_tones)
 
 
 def _render(one: Planned, trials: Trials, done: Done, *, references: bool) -> float:

@@ -24,6 +24,8 @@ _BINS = 1024
 """How many levels of a channel are told apart."""
 _DARKEST = 0.003
 """Linear light below which a tone is taken for black (11 of 255 in an image), and multiplies nothing further."""
+_MOST = 2.0
+"""What light is multiplied or divided by at most: as far as a guide is believed, so that classes can still be told."""
 _HEADER = ("class", "R", "G", "B")
 
 
@@ -67,10 +69,10 @@ def measure(pairs: Iterable[tuple[Tensor, Tensor]], classes: int) -> Tensor:
 
 
 def gains(made_N3: Tensor, wanted_N3: Tensor) -> Tensor:
-    """What multiplies each class's linear light to the tone wanted, (N, 3); 1 where one of the two is not known."""
+    """What multiplies classes' linear light towards the tone wanted, (N, 3); 1 where one of the two is not known."""
     light = [color.rgb_to_linear_rgb(one.T[:, :, None])[..., 0].T for one in (wanted_N3, made_N3)]
     wanted, made = (one.clamp(min=_DARKEST) for one in light)
-    found: Tensor = wanted / made
+    found: Tensor = (wanted / made).clamp(1 / _MOST, _MOST)
     return found.nan_to_num(1.0)
 
 

@@ -76,9 +76,10 @@ def _without_the_guides(config: TranslateConfig, found: Mapping[str, str]) -> di
 
 
 def spare(config: TranslateConfig) -> set[str]:
-    """Inputs that are of no use to the translator: maps where it learns from none, a start where it is not fitted."""
+    """Inputs of no use: maps where a translator learns from none, a start where it is not fitted, tones if none are."""
     needs = registry.load("translators", config.translator.name).needs
-    return {"init", *_MAPS} if needs == "nothing" else set(_MAPS) if needs == "unpaired" else set()
+    found = {"init", *_MAPS} if needs == "nothing" else set(_MAPS) if needs == "unpaired" else set()
+    return found if config.class_tones else {*found, "tones"}
 
 
 def _check_idle(config: TranslateConfig) -> None:
@@ -115,6 +116,7 @@ def check_translate(config: TranslateConfig, inputs: Mapping[str, Path]) -> None
     space = load_space(config.label_space)
     method.check_classes(config.translator, unguided(space))
     store.check_input(inputs, "guide", space.names)
+    store.check_input(inputs, "tones", space.names)
     if config.samples > 1 and not method.varies(config.translator):
         raise ConfigError(f"{config.translator.name} as configured renders an image one way", "samples", "set it to 1")
     _check_guide(config, inputs)
@@ -235,19 +237,21 @@ def _check_guide(config: TranslateConfig, inputs: Mapping[str, Path]) -> None:
     if config.guide_prior and not config.guide_statistics:
         raise ConfigError("no statistics are estimated", "guide_prior", "set guide_statistics, or this to 0")
     if config.class_tones:
-        if "guide" not in inputs:
-            mend = "give --guide SEGMENT_DIR, or set it to 0"
+        if not {"guide", "tones"} & set(inputs):
+            mend = "give --tones SEGMENT_DIR, or --guide SEGMENT_DIR, or set it to 0"
             raise ConfigError("a segmenter must see which classes target images show", "class_tones", mend)
         require_some_labels(inputs["source"], "class_tones moves classes by their labels: set it to 0")
         for one in config.class_tones_of:
             unguided(load_space(config.label_space)).class_index(one, "class_tones_of")
+    elif "tones" in inputs:
+        raise ConfigError("no tones are told: class_tones is 0", "translate", "leave --tones out, or set class_tones")
     if "guide" in inputs:
         return
     fits, method = "translator" not in inputs, registry.load("translators", config.translator.name)
     if method.requires_guide(config.translator) if fits else method.renders_guided(config.translator):
         mend = "give --guide SEGMENT_DIR, or switch off in its settings what uses one"
         raise ConfigError(f"{config.translator.name} as configured needs a segmenter as guide", "translate", mend)
-    if fits and config.guide_statistics and config.target_candidates == 1:
+    if fits and config.guide_statistics and config.target_candidates == 1 and "tones" not in inputs:
         raise ConfigError("there is no guide to estimate them for", "guide_statistics", "give --guide, or set it to 0")
 
 

@@ -384,6 +384,6 @@ def wait_for_processes(config: StageConfig) -> None:
 
 DATASET = "dataset.yaml"
 """Name of the dataset spec beside a `samples.csv` whose labels are class indices."""
-_MAKERS: Mapping[str, str] = {"segmenter": "segment", "guide": "segment", "translator": "translate"}
+_MAKERS: Mapping[str, str] = {"segmenter": "segment", "guide": "segment", "tones": "segment", "translator": "translate"}
 """The stages that leave what inputs of these names are; others take what their own stage left."""
 _VERB: Mapping[str, str] = {"run": "running", "resume": "going on", "skip": "skipped"}

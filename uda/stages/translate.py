@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Sequence
@@ -15,14 +14,14 @@ from uda.core import registry
 from uda.core.config import Size, TranslatorConfig
 from uda.core.launch import is_first_process
 from uda.core.lazy import lazy_import
-from uda.core.manifest import owning_manifest, write_atomically
+from uda.core.manifest import write_atomically
 from uda.core.training import FitConfig
 from uda.data.augment_config import AugmentConfig, Probability
 from uda.data.label_space import LabelSpace, load_space
 from uda.data.read import Interpolation
 from uda.data.samples import Sample, read_samples
 from uda.stages._labels import check_labels
-from uda.stages._translate_checks import TARGET_WAYS, check_translate, idle, spare, unguided, unread
+from uda.stages._translate_checks import TARGET_WAYS, check_translate, idle, spare, unread
 from uda.stages.base import Job, Stage, StageConfig, wait_for_processes
 from uda.translators.base import Direction, Setting
 
@@ -33,25 +32,22 @@ if TYPE_CHECKING:
 
     from uda.data import dataset
     from uda.data import matching as matched
-    from uda.engine import inference, loop, matching, runtime, stream
-    from uda.nets import segmenter as segmenter_nets
-    from uda.segmenters import _store as store
+    from uda.engine import loop, matching, runtime, stream
     from uda.stages import _class_tones as class_tones
+    from uda.stages import _guides as guides
     from uda.stages import _render as rendering
     from uda.stages import _translate_data as fit_data
     from uda.stages import _translate_task as task_module
 else:
     class_tones = lazy_import("uda.stages._class_tones")
+    guides = lazy_import("uda.stages._guides")
     dataset = lazy_import("uda.data.dataset")
-    inference = lazy_import("uda.engine.inference")
     matched = lazy_import("uda.data.matching")
     loop = lazy_import("uda.engine.loop")
     matching = lazy_import("uda.engine.matching")
     fit_data = lazy_import("uda.stages._translate_data")
     rendering = lazy_import("uda.stages._render")
     runtime = lazy_import("uda.engine.runtime")
-    segmenter_nets = lazy_import("uda.nets.segmenter")
-    store = lazy_import("uda.segmenters._store")
     stream = lazy_import("uda.engine.stream")
     task_module = lazy_import("uda.stages._translate_task")
 
@@ -59,9 +55,7 @@ else:
 _FITTED = "fit.json"
 """Last means of the fit's terms; written when the fit is over."""
 _GAINS = "class_gains.csv"
-"""What classes are moved by."""
-_STATISTICS_BATCH = 8
-"""Images at once where the guide's statistics are estimated: they depend on it a little."""
+"""What brings classes to their tones."""
 
 
 class TranslateConfig(StageConfig):
@@ -121,15 +115,20 @@ class TranslateConfig(StageConfig):
     """Images of each domain from which it is estimated how light and of what colour each class is, in translations by
     their labels and in target images by what the guide takes for it. In all translations classes are then brought from
     the one to the other by gains of their light (`class_gains.csv`), those that take a hundredth of the pixels in both.
-    Give a guide that knows classes by place and shape: `augment.class_colors` of `uda segment` (the run says so of
-    another one). 0 leaves translations as they come."""
+    What is told so is taken from `--tones`, or else the guide, which should know classes by place and shape:
+    `augment.class_colors` of `uda segment` (the run says so of another one). 0 leaves translations as they come."""
     class_tones_of: tuple[int | str, ...] = ()
     """Classes that are brought to their tones, by name or index, such as ground that the guide tells by its place; with
     none all are."""
 
-    def asks_guide(self, *, fits: bool = True) -> bool:
-        """Whether a segmenter is asked: by the fit, its choice of crops included, or by rendering alone."""
-        if self.class_tones:
+    def asks_guide(self, *, fits: bool = True, tones: bool = False) -> bool:
+        """Whether the guide is asked.
+
+        Args:
+            fits: by the fit, its choice of crops included, or else by rendering alone.
+            tones: whether another segmenter (`--tones`) tells tones.
+        """
+        if self.class_tones and not tones:
             return True
         method = registry.load("translators", self.translator.name)
         if not fits:
@@ -151,7 +150,7 @@ def _run(job: Job) -> dict[str, Any]:
     source = read_samples(job.inputs["source"], check_files=True)
     target = read_samples(job.inputs["target"], check_files=True)
     check_labels("translate", job.inputs["source"], source, space, job.console)
-    setting = _setting(job, space, rt, source, target)
+    setting = guides.ask(job, space, rt, source, target)
     task = task_module.TranslateTask(config, setting)
     metrics: dict[str, Any] = {}
     if (fitted := job.inputs.get("translator")) is not None:
@@ -162,7 +161,7 @@ def _run(job: Job) -> dict[str, Any]:
         metrics = _fit_once(job, task, space, rt, source, target)
     renderer = rendering.Renderer(job, task.translator, space, rt)
     if config.class_tones:
-        renderer.gains = _gains(job, renderer, setting, source, target)
+        renderer.gains = _gains(job, renderer, setting, space, rt, source, target)
     started = time.monotonic()
     count = renderer.render(source, target, direction="source_to_target")
     if count:
@@ -179,51 +178,20 @@ def _run(job: Job) -> dict[str, Any]:
     return metrics
 
 
-def _setting(
-    job: Job, space: LabelSpace, rt: runtime.Runtime, source: Sequence[Sample], target: Sequence[Sample]
-) -> Setting:
-    """The classes, and the guide with the statistics of each domain where they are asked for."""
-    config: TranslateConfig = job.config
-    fits = "translator" not in job.inputs
-    bare = replace(unguided(space), fits=fits)
-    if (directory := job.inputs.get("guide")) is None:
-        return bare
-    if not (asked := config.asks_guide(fits=fits)):
-        what = "asks no segmenter" if fits else "is fitted, and asks no segmenter any more"
-        job.console.say(f"translate: {config.translator.name} {what}; --guide is shown in grid.png alone")
-    network = store.load_segmenter(directory, expected_classes=list(space.names)).network
-    if not (asked and config.guide_statistics):
-        return replace(bare, guide=segmenter_nets.as_guide(rt.place(network)))
-    domains = [
-        dataset.SegmentationDataset(
-            samples,
-            space,
-            size=config.size,
-            with_labels=False,
-            interpolation=config.interpolation,
-            cache_mb=config.runtime.cache_mb,
-        )
-        for samples in (source, target)
-    ]
-    batch, images = _STATISTICS_BATCH, config.guide_statistics
-    on_source, on_target = network, copy.deepcopy(network)
-    inference.estimate_statistics(on_source, domains[0], rt, batch=batch, images=images)
-    inference.estimate_mixed_statistics(
-        on_target, domains[0], domains[1], rt, batch=batch, images=images, prior=config.guide_prior
-    )
-    guides = [segmenter_nets.as_guide(one) for one in (on_source, on_target)]
-    return replace(bare, guide=guides[0], target_guide=guides[1])
-
-
 def _gains(
-    job: Job, renderer: rendering.Renderer, setting: Setting, source: Sequence[Sample], target: Sequence[Sample]
+    job: Job,
+    renderer: rendering.Renderer,
+    setting: Setting,
+    space: LabelSpace,
+    rt: runtime.Runtime,
+    source: Sequence[Sample],
+    target: Sequence[Sample],
 ) -> Tensor:
     """What brings classes to their tones in the target; an interrupted run goes on with what it began with."""
     if job.run.has(_GAINS):
         return class_tones.read_table(job.run.path(_GAINS))
-    guide = setting.guide_of("target")
-    assert guide is not None
-    if _goes_by_tones(directory := job.inputs["guide"]):
+    directory, guide = guides.tone_teller(job, space, rt, setting, source, target)
+    if guides.goes_by_tones(directory):
         told = f"{directory} learnt classes in their own tones, and may know them by these"
         better = "one trained with --config overlays/class_colors tells tones better"
         job.console.say(f"translate: class_tones: {told}; {better}")
@@ -237,13 +205,6 @@ def _gains(
     if is_first_process():
         job.run.write(_GAINS, class_tones.as_table(gains, setting.class_names))
     return gains
-
-
-def _goes_by_tones(guide: Path) -> bool:
-    """Whether a segmenter is known to have been trained without classes in random tones (`augment.class_colors`)."""
-    manifest = owning_manifest(guide)
-    augment = manifest.config.get("augment", {}) if manifest is not None and manifest.stage == "segment" else {}
-    return "class_colors" in augment and not augment["class_colors"]["probability"]
 
 
 def _fit_once(
@@ -353,7 +314,7 @@ STAGE = Stage(
     config=TranslateConfig,
     run=_run,
     required=("source", "target"),
-    optional=("guide", "translator", "init", "pairs", "pseudo"),
+    optional=("guide", "tones", "translator", "init", "pairs", "pseudo"),
     manifests=("source", "target", "pairs", "pseudo"),
     labelled=("source",),
     makes=(
