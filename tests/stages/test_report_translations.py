@@ -108,6 +108,16 @@ def test_it_is_said_what_maps_a_translator_had(tmp_path: Path, name: str, said: 
     assert only.values["fit_seconds"] == 500
 
 
+@pytest.mark.parametrize(("fitted", "said"), [(True, "images, guide, tones"), (False, "nothing, tones")])
+def test_it_is_said_which_segmenters_a_translator_asked(tmp_path: Path, fitted: bool, said: str) -> None:
+    out = tmp_path / "run"
+    inputs = {name: fakes.segment(out / step(name, 0), 0) for name in ("guide", "tones")}
+    metrics = {"images_per_second": 2.0} if fitted else {}
+    translation(out, "unit", 0, inputs, metrics | {"rendered_per_second": 5.0})
+    (only,) = read_measured(read_runs([out])[0])
+    assert only.given == said
+
+
 def test_what_is_not_measured_is_empty_and_says_why_once(tmp_path: Path) -> None:
     text = markdown(comparison(tmp_path / "run"))
     found = cells(text)

@@ -151,15 +151,15 @@ def _effort(made: Manifest) -> dict[str, float | None]:
 
 
 def _given(made: Manifest) -> str:
-    """What a translator learnt from, by the inputs of its stage."""
-    if "images_per_second" not in made.metrics:
-        return "nothing"
-    what = "images"
+    """What a translator learnt from, by the inputs of its stage, and what else told it of the target."""
+    fitted = "images_per_second" in made.metrics
+    what = "images" if fitted else "nothing"
     if "pseudo" in made.inputs:
         what = "pseudo-labels"
     elif "pairs" in made.inputs:
         what = f"{100 * float(made.config['supervision']):g} % of the true labels"
-    return f"{what}, guide" if "guide" in made.inputs else what
+    asked = (name for name in ("guide", "tones") if name in made.inputs and (fitted or name == "tones"))
+    return ", ".join([what, *asked])
 
 
 def markdown(
@@ -220,7 +220,7 @@ def _legend(run: Run, shown: Mapping[str, Sequence[Measured]]) -> list[str]:
     many = " or ".join(sorted(budgets, key=int)) or "some"
     lines = [
         "Mean ± sample standard deviation over seeds; one number where the seeds agree or there is one.",
-        f"mIoU: of a segmenter that went on from the seed's guide for {many} of these images, with the target's "
+        f"mIoU: of a segmenter that went on from the seed's start for {many} of these images, with the target's "
         "statistics, without an adversary and pseudo-labels; on the target's validation images. Pixel acc.: its.",
         "LAB, LBP: distance of colours and textures to the target, lower is better. Excess left: of the distance "
         f"beyond `{IDEAL}`, the same scenes in the target's look (`{SOURCE}` 100, `{IDEAL}` 0); `{NOTHING}` where the "
