@@ -113,9 +113,9 @@ class TranslateConfig(StageConfig):
 
     class_tones: int = Field(default=0, ge=0)
     """Images of each domain from which it is estimated how light and of what colour each class is, in translations by
-    their labels and in target images by what the guide takes for it. In all translations classes are then brought from
-    the one to the other by gains of their light (`class_gains.csv`), those that take a hundredth of the pixels in both.
-    What is told so is taken from `--tones`, or else the guide, which should know classes by place and shape:
+    their labels and in target images by what a segmenter takes for it: `--tones`, or else the guide. Light on a class
+    is then multiplied, by 2 or 1/2 at most, from the one to the other in all translations (`class_gains.csv`), if it
+    takes a hundredth of the pixels in both. The segmenter should know classes by place and shape:
     `augment.class_colors` of `uda segment` (the run says so of another one). 0 leaves translations as they come."""
     class_tones_of: tuple[int | str, ...] = ()
     """Classes that are brought to their tones, by name or index, such as ground that the guide tells by its place; with
