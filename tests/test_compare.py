@@ -71,6 +71,14 @@ def test_the_judge_learns_both_looks_of_other_streets(tmp_path: Path) -> None:
     assert judge.joint_batch and judge.adversary is None and judge.target_statistics == 0
 
 
+def test_classes_are_named_as_the_data_name_them(tmp_path: Path) -> None:
+    for data, name in (("minicity", "sidewalk"), ("camvid", "pavement")):
+        wanted = Wanted(DATA[data], [find_recipe("unit", DATA[data].kind, tiny=True)], (0,), tiny=True)
+        steps = {one.name: one for one in plan(wanted, (), tmp_path / data, root=tmp_path)}
+        config: Any = steps["translate_unit_0"].config
+        assert config.class_tones_of == ("road", name)
+
+
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [

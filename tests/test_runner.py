@@ -101,8 +101,8 @@ def test_scores_go_first_then_what_the_longest_chains_wait_for(tmp_path: Path, m
     planned = comparison(tmp_path / "run", "identity", "sait")
     assert set(runner.run(planned, QUIET, jobs=2).done) == {one.name for one in planned}
     order = list(record.seen)
-    assert order[0] == "city"  # the guide waits for it, its fit for the guide, and a segmenter for its images
-    assert order.index("guide_0") < order.index("val")
+    assert order[0] == "city"  # the start waits for it, fits for the start, and segmenters for their images
+    assert order.index("start_0") < order.index("val")
     # Nothing waits for a score; all the same no more than the other step in hand comes before it.
     for name in ("identity", "sait"):
         assert order.index(f"evaluate_{name}_0") - order.index(f"segment_{name}_0") <= 2

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from uda import pipeline
@@ -39,6 +39,7 @@ class DataSet:
         size: height and width of all images.
         steps: `source`, `target`, `val` and `judge` with what they need; `ideal` where there is such a thing.
         settings: assignments for these steps.
+        names: what its label space calls classes that small recipes name, where that is something else.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class DataSet:
     size: tuple[int, int]
     steps: Mapping[str, Step]
     settings: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def _prepare(config: str, root: str) -> Step:
@@ -105,6 +107,7 @@ DATA: Mapping[str, DataSet] = {
             "other_day.select.groups=[0016E5]",
             "judge.joint_batch=true",
         ),
+        names={"sidewalk": "pavement"},
     ),
 }
 """Data sets to compare on; `{data}` is their folder."""
@@ -256,6 +259,8 @@ def _add_translation(graph: _Graph, wanted: Wanted, seed: int, recipe: Recipe) -
     if recipe.settings.size != wanted.size:
         # The rows that one camera's own car hides are another one's street.
         settings += [f"size={list(wanted.size)}", "rows=[0, 1]"]
+    if wanted.data.names and (moved := recipe.settings.class_tones_of):
+        settings.append(f"class_tones_of={[wanted.data.names.get(str(one), one) for one in moved]}")
     if recipe.settings.render_size not in (None, wanted.size):
         settings.append("render_size=null")
     if wanted.fit_images is not None and recipe.method.needs != "nothing":
