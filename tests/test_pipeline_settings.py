@@ -13,7 +13,7 @@ from uda.core import resources
 from uda.core.console import Console
 from uda.core.errors import ConfigError
 from uda.iterate import common_seed
-from uda.pipeline import Request, expand
+from uda.pipeline import Planned, Request, expand
 
 
 @pytest.mark.parametrize(("rounds", "images"), [(0, 30), (1, 37), (3, 51)])
@@ -94,9 +94,27 @@ def test_steps_for_what_a_method_does_not_take_are_left_out(house: House, capsys
     steps = house.expand(rounds=2)
     assert {"translate@1", "translate@2"} < steps.keys()  # results by themselves, though nothing goes on from the first
     assert not {"labels@1", "labels@2"} & steps.keys()
+    assert "no use for it" not in capsys.readouterr().err  # the pipeline's own method is no news
+    assert not {"labels@1", "labels@2"} & house.expand("translate.translator=identity", rounds=2).keys()
     assert "no labels: the methods of the steps that would read it have no use for it" in capsys.readouterr().err
     house.step("segment")["inputs"] |= {"pseudo": "labels/samples.csv"}
     assert {"labels@1", "labels@2"} < house.expand(rounds=2).keys()
+
+
+@pytest.mark.parametrize("name", ["minicity", "minicity_full"])
+def test_small_recipes_that_move_classes_get_a_segmenter_that_tells_tones(tmp_path: Path, name: str) -> None:
+    def steps(*texts: str) -> dict[str, Planned]:
+        request = Request(pipeline=name, out=tmp_path / "run", rounds=2, assignments=texts)
+        return {one.name: one for one in expand(request, Console(quiet=True))}
+
+    own = steps()
+    assert "tones" not in own and "tones" not in own["translate@1"].inputs  # sait's recipe moves none
+    for moved in ("translate.config=translate/minicity_munit", "translate.class_tones=200"):
+        made = steps(moved)
+        start, tones = (made[step].config.model_dump() for step in ("start", "tones"))
+        start["augment"]["class_colors"]["probability"] = 0.5
+        assert tones == start
+        assert all(made[f"translate@{number}"].inputs["tones"].step == "tones" for number in (1, 2))
 
 
 def test_a_device_that_is_not_there_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

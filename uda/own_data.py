@@ -65,11 +65,14 @@ def without_idle_data(planned: Sequence[Planned]) -> list[Planned]:
 
 
 def without_spared(planned: Sequence[Planned], console: Console) -> list[Planned]:
-    """The steps but those that only make what the methods of others have no use for; says which."""
+    """The steps but those that only make what the methods of others have no use for; says which, if a user chose these.
+
+    A pipeline may have a step for other methods than its own; of that nobody needs to hear.
+    """
     read = {source.step for one in planned for source in one.inputs.values()}
     gone = {name for one in planned for name in one.spared} - read
-    if gone:
-        names = ", ".join(sorted({name.partition("@")[0] for name in gone}))
+    if chosen := {name for one in planned if one.assignments for name in one.spared} & gone:
+        names = ", ".join(sorted({name.partition("@")[0] for name in chosen}))
         console.say(f"no {names}: the methods of the steps that would read it have no use for it")
     return [one for one in planned if one.name not in gone]
 
