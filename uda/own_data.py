@@ -65,14 +65,11 @@ def without_idle_data(planned: Sequence[Planned]) -> list[Planned]:
 
 
 def without_spared(planned: Sequence[Planned], console: Console) -> list[Planned]:
-    """The steps but those that only make what the methods of others have no use for; says which, if a user chose these.
-
-    A pipeline may have a step for other methods than its own; of that nobody needs to hear.
-    """
+    """The steps but those that only make what others' methods have no use for; says which, if not `on_demand`."""
     read = {source.step for one in planned for source in one.inputs.values()}
     gone = {name for one in planned for name in one.spared} - read
-    if chosen := {name for one in planned if one.assignments for name in one.spared} & gone:
-        names = ", ".join(sorted({name.partition("@")[0] for name in chosen}))
+    if news := gone - {one.name for one in planned if one.on_demand}:
+        names = ", ".join(sorted({name.partition("@")[0] for name in news}))
         console.say(f"no {names}: the methods of the steps that would read it have no use for it")
     return [one for one in planned if one.name not in gone]
 

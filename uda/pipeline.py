@@ -56,8 +56,9 @@ class Step(Config):
     """Says that the step learns from target labels (an oracle, a translator's few pairs); left out where there are
     none, and where some are missing if they are its `source`."""
     budget_of: str | None = None
-    """A step of the rounds: this one trains on as many images as its last one with all that it went on from (`init`),
-    however many rounds there are."""
+    """A step of the rounds: this one trains on as many images as its last with all that it went on from (`init`)."""
+    on_demand: bool = False
+    """Says that it is for other methods than the pipeline's own: that none reads it, and it is left out, is no news."""
 
 
 class Pipeline(Config):
@@ -92,8 +93,8 @@ class Source:
 class Planned:
     """One step of the expanded graph.
 
-    `assignments` are those that reach it; the `unread` ones, each with why, are none of its settings. Its
-    method has no use for the work of the steps `spared`.
+    `assignments` are those that reach it; the `unread` ones, each with why, are none of its settings. Its method has no
+    use for the work of the steps `spared`.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Planned:
     assignments: Sequence[str] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
     spared: Sequence[str] = ()
+    on_demand: bool = False
 
     def named(self, error: UdaError) -> UdaError:
         """An error of its stage, saying which step it is of."""
@@ -301,6 +303,7 @@ def _plan_step(
         reads_target_labels=step.reads_target_labels and "pairs" not in spare,
         assignments=texts,
         unread=unread,
+        on_demand=step.on_demand,
         # What it could have started from is a result by itself.
         spared=tuple(source.step for key in sorted(spare - {"init"}) if (source := sources[key]) and source.step),
     )
